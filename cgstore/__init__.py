@@ -1,0 +1,32 @@
+"""cgstore: simulation archives in, coarse-grained training data out.
+
+The public functions are loaded on first use, so that `import cgstore` is quick and has no side effects.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ingest": "cgstore.ingestion",
+    "open_catalog": "cgstore.catalog",
+    "verify": "cgstore.store.integrity",
+    "rdf": "cgstore.averages.pair",
+    "bonded": "cgstore.averages.bonded",
+    "distributions": "cgstore.averages.onepass",
+}
+
+__all__ = ["__version__", "bonded", "distributions", "ingest", "open_catalog", "rdf", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public function from its module."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'cgstore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names without loading them."""
+    return sorted(__all__)

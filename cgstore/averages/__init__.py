@@ -1,0 +1,1 @@
+"""Canonical averages with error bars, lazily, from datasets."""

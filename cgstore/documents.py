@@ -1,0 +1,142 @@
+"""User files: TOML read whole, every problem of a file reported at once, and the digest of what was read.
+
+A file is described by a frozen pydantic model that derives from `Document`; unknown keys are errors with a
+suggestion, quantities are strings with a unit. Two files with the same meaning have the same digest.
+"""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from cgstore.errors import InputError
+from cgstore.units import parse_quantity
+
+__all__ = [
+    "Document",
+    "Energy",
+    "Length",
+    "Pressure",
+    "Temperature",
+    "Time",
+    "did_you_mean",
+    "digest",
+    "load_document",
+    "parse_document",
+]
+
+
+class Document(BaseModel):
+    """Base of every user file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _quantity(kind: str) -> BeforeValidator:
+    """Make the pydantic validator that reads a string with a unit."""
+    return BeforeValidator(lambda value: value if isinstance(value, float) else parse_quantity(value, kind))
+
+
+Time = Annotated[float, _quantity("time")]
+Length = Annotated[float, _quantity("length")]
+Energy = Annotated[float, _quantity("energy")]
+Temperature = Annotated[float, _quantity("temperature")]
+Pressure = Annotated[float, _quantity("pressure")]
+
+Model = TypeVar("Model", bound=Document)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean "…"?` for the nearest known word, or what is known when nothing is near.
+
+    >>> did_you_mean("topolgy", ["topology", "trajectory"])
+    '; did you mean "topology"?'
+    >>> did_you_mean("xyz", ["a", "b"])
+    '; known are a, b'
+    """
+    options = sorted(set(known))
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known are {', '.join(options)}" if options else ""
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of plain data (sorted keys, no blanks, exact floats).
+
+    >>> digest({"b": 1, "a": 2.5}) == digest({"a": 2.5, "b": 1})
+    True
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_document(path: Path, model: type[Model]) -> Model:
+    """Read a TOML file as `model`.
+
+    Raises
+    ------
+    InputError : the file is missing, not TOML, or does not fit; the message lists every problem of the file
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{path}: no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from error
+    return parse_document(content, model, where=str(path))
+
+
+def parse_document(content: dict[str, Any], model: type[Model], *, where: str) -> Model:
+    """Check plain data against `model`; `where` opens the error message.
+
+    Raises
+    ------
+    InputError : as `load_document`
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(problem, model) for problem in error.errors(include_url=False)]
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise InputError(f"{where}: {count}\n" + "\n".join(f"  {line}" for line in problems)) from error
+
+
+def _explain(problem: Any, model: type[Document]) -> str:
+    """Turn one pydantic problem into `key   what was found, what was expected`."""
+    location = problem["loc"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        return f"{key}   unknown key{did_you_mean(str(location[-1]), _fields_at(model, location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key}   missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if message.startswith("found "):
+        return f"{key}   {message}"
+    return f"{key}   found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(model: type[Document], location: tuple[Any, ...]) -> list[str]:
+    """Return the keys that are known at a place of a document."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        current = next((kind for kind in _flatten(field.annotation) if hasattr(kind, "model_fields")), None)
+    return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    """Return a type and every type inside it: `tuple[Run, ...] | None` → `[…, Run, …]`."""
+    found = [annotation]
+    for inner in getattr(annotation, "__args__", ()):
+        found += _flatten(inner)
+    return found

@@ -1,0 +1,1 @@
+"""Splits, loaders, potentials, training and validation; the only part that imports torch."""

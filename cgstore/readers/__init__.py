@@ -1,0 +1,1 @@
+"""Files of other programs: each reader yields Frames or a Topology in the units of cgstore."""

@@ -1,0 +1,1 @@
+"""The store on disk: layout, manifests, immutable versions, opening."""
