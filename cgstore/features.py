@@ -1,0 +1,150 @@
+"""Features: results kept beside the dataset they were computed from, so that no question is answered twice.
+
+The key of a result is the digest of what was asked (name, version of the feature, parameters) and of the content it
+was asked about; the same question finds the same folder, whatever the path, the clock or the chunking.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import xarray as xr
+import zarr
+from zarr.storage import LocalStore
+
+from cgstore.documents import digest
+from cgstore.errors import ConflictError, InputError, IntegrityError
+from cgstore.store.folders import publish_folder, staging
+from cgstore.store.layout import FORMAT, check_format, decode_text, open_group, plain, put_array
+from cgstore.store.manifests import check_files, describe_files, read_sealed, write_sealed
+
+__all__ = ["Kept", "keep", "kept"]
+
+Result = TypeVar("Result", xr.Dataset, xr.DataTree)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FOLDER = "features"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One kept result: the question, and where the answer lies."""
+
+    name: str
+    version: int
+    parameters: dict[str, Any]
+    dataset_digest: str
+    key: str
+    bytes: int
+    folder: Path
+
+
+def keep(
+    dataset_dir: Path,
+    *,
+    name: str,
+    version: int,
+    parameters: dict[str, Any],
+    dataset_digest: str,
+    compute: Callable[[], Result],
+) -> tuple[Result, bool]:
+    """Return a kept result, or compute it and keep it.
+
+    Parameters
+    ----------
+    dataset_dir : folder of the dataset, `STORE/system/run/level`
+    name, version : of the feature; the version changes when the same parameters give other numbers
+    parameters : all that the result depends on besides the content, plain JSON data
+    dataset_digest : digest of the content it is computed from
+    compute : called when the result is not there; all variables are numbers or text
+
+    Returns
+    -------
+    the result, in memory, and whether it was computed now
+
+    Raises
+    ------
+    InputError : name or parameters cannot be used
+    IntegrityError : the kept result is damaged
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"feature {name!r}: expected a name of lower-case letters, digits and _")
+    question = {"name": name, "version": version, "parameters": plain(parameters), "dataset_digest": dataset_digest}
+    key = digest(question)
+    folder = Path(dataset_dir) / _FOLDER / f"{name}-{key[:16]}"
+    if folder.is_dir():
+        return _read(folder, key), False
+    result = compute().load()
+    with staging(folder.parent) as staged:
+        _write(staged, result)
+        files = describe_files(staged)
+        size = sum(entry["size"] for entry in files.values())
+        own = {"cgstore_format": FORMAT, "key": key, "tree": isinstance(result, xr.DataTree)}
+        write_sealed(staged, {**own, **question, "files": files, "bytes": size})
+        try:
+            publish_folder(staged, folder)
+        except ConflictError:
+            # Somebody else answered the same question meanwhile: equal content, so either answer will do.
+            return _read(folder, key), True
+    return _read(folder, key), True
+
+
+def kept(dataset_dir: Path) -> list[Kept]:
+    """Return the kept results of a dataset, sorted by name and key.
+
+    Raises
+    ------
+    IntegrityError : a manifest is missing or changed
+    """
+    found = []
+    for folder in sorted(Path(dataset_dir).glob(f"{_FOLDER}/[a-z]*")):
+        content = read_sealed(folder)
+        fields = {field: content[field] for field in Kept.__slots__ if field != "folder"}
+        found.append(Kept(**fields, folder=folder))
+    return found
+
+
+def _write(folder: Path, result: xr.Dataset | xr.DataTree) -> None:
+    """Write a result as a zarr group, a tree as groups in groups."""
+    tree = result if isinstance(result, xr.DataTree) else xr.DataTree(result)
+    root = zarr.create_group(LocalStore(folder), zarr_format=3)
+    for node in tree.subtree:
+        path = node.path.strip("/")
+        group = root.require_group(path) if path else root
+        ds = node.to_dataset(inherit=False)
+        # Attributes under one key: the coordinates are ours, and a result may call an attribute as it likes.
+        group.attrs.put({**plain(ds.attrs), "coordinates": " ".join(sorted(map(str, ds.coords)))})
+        for variable, array in ds.variables.items():
+            put_array(group, str(variable), array.values, tuple(map(str, array.dims)), plain(array.attrs))
+
+
+def _read(folder: Path, key: str) -> Any:
+    """Read a kept result whole, after checking every bit of it."""
+    content = read_sealed(folder)
+    check_format(content, where=str(folder))
+    damage = check_files(folder, content["files"], deep=True)
+    if damage or content["key"] != key:
+        what = "; ".join(f"{path} {problem}" for path, problem in damage.items()) or "it answers another question"
+        raise IntegrityError(f"{folder}: {what}; delete this folder, the result is then computed again")
+    root = open_group(folder)
+    if not content["tree"]:
+        return _read_group(root)
+    nodes = {"/": _read_group(root)}
+    nodes |= {path: _read_group(group) for path, group in root.members(max_depth=None) if isinstance(group, zarr.Group)}
+    return xr.DataTree.from_dict(nodes)
+
+
+def _read_group(group: zarr.Group) -> xr.Dataset:
+    """Read the arrays of one group."""
+    variables = {}
+    for name, array in group.arrays():
+        attrs = dict(array.attrs)
+        values = array[...]
+        if "flag_meanings" in attrs:
+            values = decode_text(values, attrs)
+            del attrs["flag_meanings"], attrs["flag_values"]
+        variables[name] = xr.Variable(array.metadata.dimension_names, values, attrs)
+    attrs = dict(group.attrs)
+    own = {name: variables.pop(name) for name in attrs.pop("coordinates").split()}
+    return xr.Dataset(variables, own, attrs)

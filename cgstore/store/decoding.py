@@ -1,0 +1,103 @@
+"""From stored numbers to what a reader sees: integers times the grid in float32, and no fill value passes.
+
+zarr reads a lost chunk as fill value without a word; here it is an error.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from cgstore.errors import IntegrityError
+from cgstore.kernels.quantise import dequantise
+from cgstore.store.layout import decode_text, fill_value
+
+__all__ = ["StoredArray", "read_array"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArray:
+    """One array of a dataset, decoded when it is indexed: what dask slices, and what a worker can unpickle."""
+
+    array: zarr.Array
+    where: str  # opens error messages: dataset and version
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape."""
+        return tuple(self.array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Return the number of dims."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the dtype after decoding."""
+        if "flag_meanings" in self.array.attrs:
+            return np.dtype(np.str_)
+        return np.dtype(np.float32) if "scale_factor" in self.array.attrs else np.dtype(self.array.dtype)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Read and decode a part, given by integers and slices.
+
+        Raises
+        ------
+        IntegrityError : a chunk is lost, or its bytes are not what was written
+        """
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, slice) and k.step is not None and k.step < 0 for k in keys):
+            forward = tuple(_forward(k, size) for k, size in zip(keys, self.shape, strict=False))
+            back = tuple(
+                slice(None, None, -1 if k.step is not None and k.step < 0 else 1) for k in keys if isinstance(k, slice)
+            )
+            return self[forward][back]
+        try:
+            stored = np.asarray(self.array[key])
+        except (ValueError, RuntimeError) as error:
+            raise IntegrityError(f"{self._place(key)} cannot be decoded: {error}; run verify --deep") from error
+        return self._decode(stored, key)
+
+    def _decode(self, stored: NDArray[Any], key: Any) -> NDArray[Any]:
+        """Turn what zarr gave into what a reader sees."""
+        attrs = self.array.attrs
+        if "scale_factor" in attrs:
+            decoded = np.empty(stored.shape, np.float32)
+            flat = np.ascontiguousarray(stored).reshape(-1)
+            lost = dequantise(flat, np.float32(attrs["scale_factor"]), decoded.reshape(-1))
+        else:
+            decoded, fill = stored, fill_value(stored.dtype)
+            lost = int(np.isnan(stored).sum() if stored.dtype.kind == "f" else np.sum(stored == fill))
+        if lost:
+            raise IntegrityError(
+                f"{self._place(key)}: {lost} values are lost; run verify, restore the file from a copy"
+            )
+        return decode_text(decoded, attrs) if "flag_meanings" in attrs else decoded
+
+    def _place(self, key: Any) -> str:
+        """Name the part that was read."""
+        first = key[0] if isinstance(key, tuple) and key else key
+        if isinstance(first, slice) and self.ndim:
+            first = "{}:{}".format(*first.indices(self.shape[0])[:2])
+        return f"{self.where}: {self.array.basename}[{'' if first is Ellipsis else first}]"
+
+
+def _forward(key: Any, size: int) -> Any:
+    """Return the slice that gives the same elements in rising order."""
+    if not isinstance(key, slice) or key.step is None or key.step > 0:
+        return key
+    chosen = range(*key.indices(size))[::-1]
+    return slice(chosen.start, chosen.stop, chosen.step) if len(chosen) else slice(0, 0)
+
+
+def read_array(group: zarr.Group, name: str, *, where: str) -> NDArray[Any]:
+    """Read and decode a whole array of a group.
+
+    Raises
+    ------
+    IntegrityError : as indexing a `StoredArray`
+    """
+    return StoredArray(group[name], where)[...]

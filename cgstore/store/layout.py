@@ -1,0 +1,266 @@
+"""How a dataset lies on disk: one plain zarr 3 group, arrays in shards of checksummed chunks, text as codes.
+
+Positions are integers on the declared grid (`scale_factor`, nm) or lossless float32; every array ends in crc32c,
+is filled with a value that no sound chunk holds, and names its dims and units, so that `xr.open_zarr` alone reads it.
+
+Text is stored as integer codes with the CF attributes `flag_values` and `flag_meanings`. CF separates the meanings
+by blanks, so blanks, `%` and what cannot be printed are percent-encoded ("C 1" is `C%201`) and the empty name is a
+single `%`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike, NDArray
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, TransposeCodec
+from zarr.storage import LocalStore
+
+from cgstore.errors import InputError, StoreError
+from cgstore.schema import SCHEMA, Variable
+from cgstore.topology import Topology
+
+__all__ = [
+    "DIGEST",
+    "FORMAT",
+    "FRAME_VARIABLES",
+    "STATIC_VARIABLES",
+    "Layout",
+    "block_frames",
+    "check_format",
+    "chunk_frames",
+    "create_group",
+    "create_position",
+    "decode_text",
+    "encode_text",
+    "fill_value",
+    "open_group",
+    "plain",
+    "put_array",
+    "shard_frames",
+]
+
+FORMAT = 1
+DIGEST = "frame_digest"
+FRAME_VARIABLES = {variable.name: variable for variable in SCHEMA if variable.dims[0] == "frame"}
+STATIC_VARIABLES = {variable.name: variable for variable in SCHEMA if variable.dims[0] != "frame"}
+
+# Sizes are those of int16 positions; int32 and float32 take twice as much. Chunks are what one random frame costs,
+# shards are files, blocks are dask tasks: ≥ 8 ms of decoding where the dataset is long enough.
+_CHUNK_BYTES = 2**19
+_SHARD_BYTES = 2**25
+_BLOCK_BYTES = 2**24  # of decoded float32 positions
+_MOST_CHUNK_FRAMES = 4096
+_FEWEST_BLOCKS = 8
+_WHOLE_ARRAY_BYTES = 2**26
+_SAFE = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a new dataset holds besides its topology: which per-frame variables, and the grid of the positions."""
+
+    particles: int
+    variables: tuple[str, ...]
+    precision: float | None  # nm; None: lossless float32
+
+
+def chunk_frames(particles: int) -> int:
+    """Return the frames in a chunk: the largest power of two that keeps int16 positions within 0.5 MiB.
+
+    >>> chunk_frames(222), chunk_frames(13273), chunk_frames(1_000_000)
+    (256, 4, 1)
+    """
+    return _power_of_two(_CHUNK_BYTES // (6 * particles), _MOST_CHUNK_FRAMES)
+
+
+def shard_frames(particles: int) -> int:
+    """Return the frames in a shard: up to 64 chunks and up to 32 MiB of int16 positions.
+
+    >>> shard_frames(222), shard_frames(13273), shard_frames(1_000_000)
+    (16384, 256, 4)
+    """
+    chunk = chunk_frames(particles)
+    return chunk * _power_of_two(_SHARD_BYTES // (6 * particles * chunk), 64)
+
+
+def block_frames(particles: int, frames: int) -> int:
+    """Return the frames in a dask chunk: a power of two times the chunk, at most a shard, at least 8 blocks.
+
+    >>> block_frames(222, 2000), block_frames(222, 10**6), block_frames(13273, 360)
+    (256, 4096, 32)
+    """
+    chunk, shard = chunk_frames(particles), shard_frames(particles)
+    most = min(shard, _BLOCK_BYTES // (12 * particles), frames // _FEWEST_BLOCKS)
+    return chunk * _power_of_two(most // chunk, shard)
+
+
+def _power_of_two(limit: int, most: int) -> int:
+    """Return the largest power of two that is at most `limit` and `most`, at least 1."""
+    return 1 << (max(1, min(limit, most)).bit_length() - 1)
+
+
+def encode_text(values: NDArray[np.str_]) -> tuple[NDArray[np.signedinteger], dict[str, Any]]:
+    """Return codes into the sorted distinct texts, and the CF attributes that explain them.
+
+    >>> codes, attrs = encode_text(np.array(["CH3", "", "C 1", "CH3"]))
+    >>> codes.tolist(), attrs
+    ([2, 0, 1, 2], {'flag_values': [0, 1, 2], 'flag_meanings': '% C%201 CH3'})
+    """
+    names, codes = np.unique(np.asarray(values, np.str_), return_inverse=True)
+    dtype = np.int16 if len(names) <= np.iinfo(np.int16).max else np.int32
+    meanings = " ".join(quote(str(name), safe=_SAFE) or "%" for name in names)
+    attrs = {"flag_values": list(range(len(names))), "flag_meanings": meanings}
+    return codes.reshape(np.shape(values)).astype(dtype), attrs
+
+
+def decode_text(codes: NDArray[np.signedinteger], attrs: Mapping[str, Any]) -> NDArray[np.str_]:
+    """Return the texts of the codes; the inverse of `encode_text`.
+
+    >>> decode_text(*encode_text(np.array(["CH3", "", "C 1"]))).tolist()
+    ['CH3', '', 'C 1']
+    """
+    words = attrs["flag_meanings"].split(" ") if attrs["flag_values"] else []
+    names = ["" if word == "%" else unquote(word) for word in words]
+    return np.asarray(np.array(names or [""], np.str_)[codes])
+
+
+def fill_value(dtype: DTypeLike) -> Any:
+    """Return the value that stands for a lost chunk: NaN, the smallest signed or the largest unsigned integer.
+
+    >>> fill_value("int16"), fill_value("uint8"), fill_value("float32"), fill_value("bool")
+    (-32768, 255, nan, False)
+    """
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return float("nan")
+    if kind.kind == "b":
+        return False
+    limits = np.iinfo(kind)
+    return int(limits.max if kind.kind == "u" else limits.min)
+
+
+def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes as plain JSON data; NumPy scalars and arrays become numbers and lists.
+
+    Raises
+    ------
+    InputError : a value has no JSON form (NaN included)
+    """
+    try:
+        text = json.dumps(dict(attrs), allow_nan=False, default=_json)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"attributes {sorted(attrs)}: found a value that JSON cannot hold: {error}") from error
+    return dict(json.loads(text))
+
+
+def _json(value: Any) -> Any:
+    """Turn NumPy data into Python's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+def open_group(folder: Path, *, write: bool = False) -> zarr.Group:
+    """Open the zarr group in a local folder."""
+    return zarr.open_group(
+        LocalStore(folder, read_only=not write), mode="r+" if write else "r", use_consolidated=not write
+    )
+
+
+def check_format(attrs: Mapping[str, Any], *, where: str) -> None:
+    """Refuse what a newer cgstore, or no cgstore, wrote.
+
+    Raises
+    ------
+    StoreError : the attribute `cgstore_format` is missing or newer than this version knows
+    """
+    found = attrs.get("cgstore_format")
+    if not isinstance(found, int) or found > FORMAT:
+        raise StoreError(f"{where}: found cgstore_format {found!r}, expected at most {FORMAT}; update cgstore")
+
+
+def create_group(folder: Path, topology: Topology, layout: Layout, *, position_dtype: DTypeLike) -> zarr.Group:
+    """Make the group of a new dataset: the static arrays filled, the per-frame arrays without frames."""
+    group = zarr.create_group(LocalStore(folder), zarr_format=3)
+    for name, values in topology.arrays().items():
+        variable = STATIC_VARIABLES[name]
+        put_array(group, name, values, variable.dims, _attributes(variable))
+    create_position(group, layout.particles, layout.precision, position_dtype)
+    for name in layout.variables:
+        if name != "position":
+            variable = FRAME_VARIABLES[name]
+            _create_frames(group, name, variable.dtype, variable.dims, layout.particles, _attributes(variable))
+    attrs = {"long_name": "leading 64 bits of the SHA-256 of what a reader sees of the frame"}
+    _create_frames(group, DIGEST, "uint64", ("frame",), layout.particles, attrs)
+    return group
+
+
+def create_position(group: zarr.Group, particles: int, precision: float | None, dtype: DTypeLike) -> zarr.Array:
+    """Make the array of positions without frames: integers on a grid, or float32 when there is none."""
+    variable = FRAME_VARIABLES["position"]
+    attrs = _attributes(variable)
+    if precision is not None:
+        attrs |= {"scale_factor": precision, "_FillValue": fill_value(dtype), "rounding_error": 0.0}
+    return _create_frames(group, "position", dtype, variable.dims, particles, attrs)
+
+
+def _attributes(variable: Variable) -> dict[str, Any]:
+    """Return what plain xarray should know about a variable of the schema."""
+    units = {"units": variable.unit} if variable.unit else {}
+    return {"long_name": variable.meaning, **units}
+
+
+def _create_frames(
+    group: zarr.Group, name: str, dtype: DTypeLike, dims: tuple[str, ...], particles: int, attrs: dict[str, Any]
+) -> zarr.Array:
+    """Make a per-frame array; all of a dataset share the frames per chunk and shard, so that xarray can align them."""
+    trailing = tuple(particles if dim == "particle" else 3 for dim in dims[1:])
+    per_particle = "particle" in dims
+    kind = np.dtype(dtype)
+    shuffle = "bitshuffle" if per_particle else "shuffle"
+    blosc = BloscCodec(cname="zstd", clevel=5, shuffle=shuffle, typesize=kind.itemsize)
+    return group.create_array(
+        name,
+        shape=(0, *trailing),
+        dtype=kind,
+        chunks=(chunk_frames(particles), *trailing),
+        shards=(shard_frames(particles), *trailing),
+        # Frames innermost: neighbours in memory are the same coordinate at successive times, 12 % smaller.
+        filters=[TransposeCodec(order=(1, 2, 0))] if per_particle else [],
+        serializer=BytesCodec(),
+        # Digests do not compress.
+        compressors=[Crc32cCodec()] if name == DIGEST else [blosc, Crc32cCodec()],
+        fill_value=fill_value(kind),
+        attributes=attrs,
+        dimension_names=dims,
+        config={"write_empty_chunks": True},
+    )
+
+
+def put_array(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple[str, ...], attrs: dict[str, Any]) -> None:
+    """Write a whole array of numbers or text into a group, in one chunk unless it is large."""
+    if values.dtype.kind in "UOT":
+        values, flags = encode_text(values)
+        attrs = {**attrs, **flags}
+    chunks = tuple(max(1, size) for size in values.shape)
+    if values.nbytes > _WHOLE_ARRAY_BYTES:
+        chunks = (max(1, values.shape[0] * _WHOLE_ARRAY_BYTES // values.nbytes), *chunks[1:])
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=chunks,
+        compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"), Crc32cCodec()],
+        fill_value=fill_value(values.dtype),
+        attributes=attrs,
+        dimension_names=dims,
+        config={"write_empty_chunks": True},
+    )
+    if values.size:
+        array[...] = values

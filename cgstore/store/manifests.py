@@ -1,0 +1,126 @@
+"""Sealed tables of files: what a published folder consists of, and the sentences that say what is wrong with it.
+
+`MANIFEST.json` is canonical JSON that carries the SHA-256 of its own content, so that not one bit of it can change
+unseen; `files` gives size and SHA-256 of every other file of the folder.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cgstore.documents import digest
+from cgstore.errors import IntegrityError
+
+__all__ = ["MANIFEST", "check_files", "describe_files", "read_sealed", "seal", "unseal", "write_sealed"]
+
+MANIFEST = "MANIFEST.json"
+_SEAL = "seal"
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """Return the text of a manifest: the content and its own digest.
+
+    >>> seal({"a": 1}).decode().splitlines()[1:2]
+    [' "a": 1,']
+    """
+    sealed = {**content, _SEAL: digest(dict(content))}
+    return (json.dumps(sealed, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def unseal(text: bytes, *, where: str) -> dict[str, Any]:
+    """Return the content of a manifest.
+
+    Raises
+    ------
+    IntegrityError : it is not what `seal` made, to the bit
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
+        del content[_SEAL]
+        sound = seal(content) == text
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{where}: not a manifest of cgstore: {error}") from error
+    if not sound:
+        raise IntegrityError(f"{where}: its content is not what was sealed; restore it from a copy")
+    return content
+
+
+def read_sealed(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a folder.
+
+    Raises
+    ------
+    IntegrityError : it is missing or changed
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise IntegrityError(f"{path}: the manifest is missing; restore it from a copy") from error
+    return unseal(text, where=str(path))
+
+
+def write_sealed(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write the manifest of a staged folder."""
+    (folder / MANIFEST).write_bytes(seal(content))
+
+
+def describe_files(
+    folder: Path, *, base: Path | None = None, known: Mapping[str, dict[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of every file below a folder but its manifest.
+
+    Files that are hard links of those in `base` are not read again: their digests are `known`.
+    """
+    files = {}
+    for path in _files_below(folder):
+        if known and base and path in known and _same(folder / path, base / path):
+            files[path] = dict(known[path])
+        else:
+            files[path] = {"size": (folder / path).stat().st_size, "sha256": _sha256(folder / path)}
+    return files
+
+
+def _files_below(folder: Path) -> list[str]:
+    """Return the files below a folder but its manifest, as sorted relative paths."""
+    found = [Path(root, name).relative_to(folder).as_posix() for root, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in found if path != MANIFEST)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Say whether two names are one file."""
+    return other.exists() and os.path.samefile(one, other)
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]], *, deep: bool) -> dict[str, str]:
+    """Compare a folder with the table of its files.
+
+    Parameters
+    ----------
+    folder : a published folder
+    files : size and sha256 by relative path
+    deep : read every file, not only its size
+
+    Returns
+    -------
+    what is wrong by file: `is missing`, `has 12 bytes, expected 13` …; empty when nothing is
+    """
+    present = set(_files_below(folder))
+    problems = {path: "is not in the manifest" for path in present - set(files)}
+    for path, expected in files.items():
+        if path not in present:
+            problems[path] = "is missing"
+        elif (size := (folder / path).stat().st_size) != expected["size"]:
+            problems[path] = f"has {size} bytes, expected {expected['size']}"
+        elif deep and _sha256(folder / path) != expected["sha256"]:
+            problems[path] = "is not what was published (other SHA-256)"
+    return dict(sorted(problems.items()))

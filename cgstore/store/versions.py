@@ -1,0 +1,257 @@
+"""Immutable versions: stage a new one, empty or on top of an old one, append, publish; or leave no trace.
+
+A version that continues another shares its full shards by hard links and owns everything that may still change, so
+that nothing published is ever opened for writing. Publishing is one rename; of two writers the second gets a
+ConflictError.
+"""
+
+import re
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.errors import ZarrUserWarning
+
+from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
+from cgstore.frames import Frames
+from cgstore.schema import SCHEMA
+from cgstore.store.appending import FrameWriter, position_dtype
+from cgstore.store.folders import link_or_copy, publish_folder, staging
+from cgstore.store.integrity import (
+    Manifest,
+    content_digest,
+    list_datasets,
+    list_versions,
+    read_manifest,
+    version_folder,
+    write_manifest,
+)
+from cgstore.store.layout import (
+    DIGEST,
+    FORMAT,
+    FRAME_VARIABLES,
+    Layout,
+    create_group,
+    open_group,
+    plain,
+    shard_frames,
+)
+from cgstore.topology import Topology
+
+__all__ = ["Stage", "list_datasets", "list_versions", "stage"]
+
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_SHARD = re.compile(r"(?P<array>[a-z_]+)/c/(?P<shard>\d+)(/0)*")
+_RESERVED = ("name", "version", "digest", "cgstore_format", "coordinates")
+
+
+@contextmanager
+def stage(dataset: Path, *, base: int | None = None) -> Iterator["Stage"]:
+    """Begin a new version of the dataset in the folder `STORE/system/run/level`.
+
+    Parameters
+    ----------
+    dataset : folder of the dataset; made if it is not there, removed again if nothing is published
+    base : version to continue; None: begin without frames
+
+    Yields
+    ------
+    Stage; unless it is published inside the context, nothing of it remains
+
+    Raises
+    ------
+    InputError : the name of the dataset cannot be used
+    NotFound : there is no version `base`
+    IntegrityError : `base` is damaged
+    """
+    folder = Path(dataset).absolute()
+    name = "/".join(folder.parts[-3:])
+    if len(folder.parts) < 4 or not all(_PART.fullmatch(part) for part in folder.parts[-3:]):
+        raise InputError(
+            f"{dataset}: found {name!r}, expected system/run/level of letters, digits and _ . + -, as in dmpc_303k/r1/cg"
+        )
+    versions = list_versions(folder)
+    if base is not None and base not in versions:
+        raise NotFound(f"{name}: no version {base}; there are {versions or 'none'}")
+    number = (base if base is not None else max(versions, default=0)) + 1
+    with staging(folder) as staged:
+        new = Stage(folder, staged, name=name, version=number)
+        try:
+            if base is not None:
+                new._continue(base)
+            yield new
+        finally:
+            new._close()
+
+
+class Stage:
+    """A version that is being made; from `stage`."""
+
+    def __init__(self, dataset: Path, folder: Path, *, name: str, version: int) -> None:
+        self._dataset, self._folder = dataset, folder
+        self.name, self.version = name, version
+        self._attrs: dict[str, Any] = {}
+        self._base: Manifest | None = None
+        self._group: zarr.Group | None = None
+        self._writer: FrameWriter | None = None
+        self._published = False
+
+    @property
+    def _where(self) -> str:
+        """Open error messages with the dataset and version."""
+        return f"{self.name} v{self.version:06d}"
+
+    @property
+    def frames(self) -> int:
+        """Return the number of frames so far, those of the base included."""
+        return self._writer.frames if self._writer else 0
+
+    def create(
+        self,
+        topology: Topology,
+        sample: Frames,
+        *,
+        precision: float | None,
+        attrs: Mapping[str, Any],
+        weighted: bool = False,
+    ) -> None:
+        """Lay out a new dataset; nothing of the sample is stored.
+
+        Parameters
+        ----------
+        topology : the static part
+        sample : one frame or more: says which variables there are and how far positions reach
+        precision : grid of the positions, nm; None stores float32 without loss
+        attrs : metadata, plain JSON data
+        weighted : frames come with statistical weights
+
+        Raises
+        ------
+        InputError : sample and topology do not fit, or an attribute is not plain data
+        """
+        if self._group is not None:
+            raise StoreError(f"{self._where}: it was laid out before; stage another version")
+        if sample.position.shape[1:] != (len(topology), 3) or not len(topology):
+            raise InputError(
+                f"{self._where}: found frames of {sample.position.shape[1]} particles, "
+                f"expected {len(topology)} as in the topology, and at least 1"
+            )
+        if precision is not None and not (np.isfinite(precision) and precision > 0):
+            raise InputError(f"{self._where}: found precision {precision} nm, expected a positive length")
+        self.set_attrs(attrs)
+        present = {name for name, array in sample.arrays().items() if array is not None}
+        variables = tuple(name for name in FRAME_VARIABLES if name in present or (name == "weight" and weighted))
+        dtype = position_dtype(sample.position, precision, where=self._where)
+        layout = Layout(len(topology), variables, precision)
+        self._group = create_group(self._folder, topology, layout, position_dtype=dtype)
+        self._writer = FrameWriter(self._folder, self._group, where=self._where)
+
+    def _continue(self, base: int) -> None:
+        """Become a copy-on-write of a published version."""
+        source = version_folder(self._dataset, base)
+        manifest = read_manifest(source)
+        full = manifest.frames // shard_frames(manifest.particles)
+        for path, entry in manifest.files.items():
+            target = self._folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                size = (source / path).stat().st_size
+                # Only what is full is shared; the last shard and the metadata will be written again.
+                share = shutil.copyfile if _may_change(path, full) else link_or_copy
+                share(source / path, target)
+            except FileNotFoundError as error:
+                raise IntegrityError(f"{source / path}: it is missing; run verify, restore it from a copy") from error
+            if size != entry["size"]:
+                raise IntegrityError(f"{source / path}: found {size} bytes, expected {entry['size']}; run verify")
+        self._base, self._attrs = manifest, dict(manifest.attrs)
+        self._group = open_group(self._folder, write=True)
+        self._writer = FrameWriter(self._folder, self._group, where=self._where)
+
+    def append(self, frames: Frames, *, weight: NDArray[np.float64] | None = None) -> None:
+        """Add frames at the end.
+
+        Parameters
+        ----------
+        frames : any number of frames, with the variables of the sample
+        weight : (frame,) statistical weights, for datasets that have them
+
+        Raises
+        ------
+        InputError : NaN, infinities, other particles or variables; nothing of the block is taken
+        """
+        self._ready().append(frames, weight)
+
+    def set_attrs(self, attrs: Mapping[str, Any]) -> None:
+        """Add or change metadata; name, version, digest and format are set by the store itself.
+
+        Raises
+        ------
+        InputError : a value is not plain JSON data
+        """
+        self._attrs |= {key: value for key, value in plain(attrs).items() if key not in _RESERVED}
+
+    def publish(self) -> Manifest:
+        """Make the version visible, whole, in one step.
+
+        Raises
+        ------
+        InputError : it has no frames
+        ConflictError : somebody else published this version first; stage again on top of it
+        """
+        writer = self._ready()
+        if not writer.frames:
+            raise InputError(f"{self._where}: found no frames, expected at least one")
+        per_frame = writer.flush()
+        group = open_group(self._folder, write=True)
+        digest = content_digest(group, per_frame, where=self._where)
+        self._finish_group(group, digest)
+        content = {
+            "name": self.name,
+            "version": self.version,
+            "digest": digest,
+            "frames": writer.frames,
+            "particles": writer.particles,
+            "time_ps": float(np.ptp(per_frame["time"])),
+            "attrs": self._attrs,
+        }
+        base = version_folder(self._dataset, self._base.version) if self._base else None
+        manifest = write_manifest(self._folder, content, base=base, known=self._base.files if self._base else None)
+        publish_folder(self._folder, version_folder(self._dataset, self.version))
+        self._published = True
+        return manifest
+
+    def _finish_group(self, group: zarr.Group, digest: str) -> None:
+        """Write the attributes of the group and gather all metadata in one file."""
+        coordinates = [variable.name for variable in SCHEMA if variable.coordinate and variable.name in group]
+        own = {"name": self.name, "version": self.version, "digest": digest, "cgstore_format": FORMAT}
+        group.attrs.put({**self._attrs, **own, "coordinates": " ".join(sorted(coordinates))})
+        with warnings.catch_warnings():
+            # zarr warns that consolidated metadata is not in the specification yet; whoever ignores it reads as well.
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(group.store)
+
+    def _ready(self) -> FrameWriter:
+        """Return the writer of a stage that is laid out and not yet published."""
+        if self._writer is None or self._published:
+            state = "published already" if self._published else "not laid out; call create first"
+            raise StoreError(f"{self._where}: it is {state}")
+        return self._writer
+
+    def _close(self) -> None:
+        """Stop writing."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _may_change(path: str, full: int) -> bool:
+    """Say whether appending may rewrite this file: metadata, or a shard of frames that is not full."""
+    match = _SHARD.fullmatch(path)
+    if match is None or match["array"] not in (*FRAME_VARIABLES, DIGEST):
+        return path.endswith("zarr.json")
+    return int(match["shard"]) >= full
