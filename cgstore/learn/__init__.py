@@ -1,1 +1,34 @@
-"""Splits, loaders, potentials, training and validation; the only part that imports torch."""
+"""Splits, loaders, potentials, training and validation; the only part that imports torch, and only when asked to."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Loader", "PairNetwork", "Split", "train", "validate"]
+
+_HOMES = {
+    "Loader": "cgstore.learn.loader",
+    "PairNetwork": "cgstore.learn.potential",
+    "Split": "cgstore.learn.split",
+    "train": "cgstore.learn.fit",
+    "validate": "cgstore.learn.validation",
+}
+_NEED_TORCH = ("Loader", "PairNetwork", "train", "validate")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module; one line says so when torch is missing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cgstore.learn' has no attribute {name!r}")
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from cgstore.errors import MissingExtra
+
+        raise MissingExtra.of("torch", extra="learn", purpose=f"cgstore.learn.{name}") from error
+
+
+def __dir__() -> list[str]:
+    """List the public names without loading them."""
+    return sorted(__all__)

@@ -1,0 +1,102 @@
+"""Sources: the frames of one dataset read in consecutive stretches as float32, straight from the chunks of the store.
+
+Between the disk and the tensor stands one zarr array per variable and a multiplication; xarray and dask, which
+describe the dataset, are not in the way.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cgstore.errors import InputError, IntegrityError
+from cgstore.learn.split import Member
+from cgstore.schema import SCHEMA
+
+__all__ = ["FRAME_ARRAYS", "Source", "open_source"]
+
+FRAME_ARRAYS = tuple(
+    row.name for row in SCHEMA if row.dims[0] == "frame" and row.dtype.startswith("float") and row.name != "time"
+)
+_MEMORY_CHUNK = 64  # frames, where a dataset is not in chunks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """One dataset, opened: `read(variable, first, last)` gives frames as stored, dequantised to float32."""
+
+    name: str
+    digest: str
+    first: int  # the frames that are meant
+    last: int
+    chunk: int
+    time: NDArray[np.float64]  # (frame,) ps, of all frames
+    type: NDArray[np.str_]  # (particle,)
+    mass: NDArray[np.float64]  # (particle,) u
+    variables: frozenset[str]
+    read: Callable[[str, int, int], NDArray[np.float32]]
+
+
+def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("position",)) -> Source:
+    """Open a dataset of a catalog for reading stretches of frames.
+
+    Parameters
+    ----------
+    entry : a catalog entry with `open()`; read from its chunks when it has a `location`, through xarray otherwise
+    member : which dataset and which block of time
+    needs : variables that will be read, of `FRAME_ARRAYS`
+
+    Raises
+    ------
+    InputError : the dataset lacks a variable
+    """
+    ds = entry.open()
+    if missing := [name for name in needs if name not in ds]:
+        have = ", ".join(name for name in FRAME_ARRAYS if name in ds)
+        raise InputError(f"{member.name}: has no {' and no '.join(missing)}; per frame there are {have}")
+    frames = ds.sizes["frame"]
+    time = np.asarray(ds["time"].values, np.float64) if "time" in ds.variables else np.arange(float(frames))
+    chosen = member.frames(time)
+    particles = ds.sizes["particle"]
+    chunk, read = _reader(entry, ds, member.name)
+    return Source(
+        name=member.name,
+        digest=str(ds.attrs.get("digest", "")),
+        first=chosen.start,
+        last=chosen.stop,
+        chunk=chunk,
+        time=time,
+        type=np.asarray(ds["type"].values, np.str_) if "type" in ds.variables else np.full(particles, "X"),
+        mass=np.asarray(ds["mass"].values, np.float64) if "mass" in ds.variables else np.ones(particles),
+        variables=frozenset(name for name in FRAME_ARRAYS if name in ds),
+        read=read,
+    )
+
+
+def _reader(entry: Any, ds: xr.Dataset, name: str) -> tuple[int, Callable[[str, int, int], NDArray[np.float32]]]:
+    """Return the frames per chunk and the function that reads a stretch of frames."""
+    location, version = getattr(entry, "location", None), ds.attrs.get("version")
+    if location is None or version is None:
+        return _MEMORY_CHUNK, lambda variable, first, last: np.asarray(ds[variable][first:last].values, np.float32)
+    import zarr
+
+    group = zarr.open_group(f"{location}/v{int(version):06d}", mode="r")
+    arrays: dict[str, Any] = {variable: group[variable] for variable in FRAME_ARRAYS if variable in group}
+
+    def read(variable: str, first: int, last: int) -> NDArray[np.float32]:
+        array = arrays[variable]
+        return _decode(array[first:last], array.attrs.get("scale_factor"), array.fill_value, f"{name}: {variable}")
+
+    return int(arrays["position"].chunks[0]), read
+
+
+def _decode(raw: NDArray[Any], scale: float | None, fill: Any, where: str) -> NDArray[np.float32]:
+    """Return stored numbers as float32; a fill value stands for a chunk that is lost."""
+    lost = np.isnan(raw).any() if raw.dtype.kind == "f" else (raw == fill).any()
+    if lost:
+        raise IntegrityError(f"{where}: a chunk is missing; run cgstore verify")
+    # The same two roundings as XTC readers: the bits are those of the source file.
+    return raw.astype(np.float32) if scale is None else raw.astype(np.float32) * np.float32(scale)
