@@ -71,7 +71,7 @@ def test_a_state_of_another_plan_is_refused():
         Plan((Series("a", "x", 0, 64, 8),), batch_size=8, seed=1),
         Plan((Series("a", "y", 0, 64, 8),), batch_size=4, seed=1),
     ):
-        with pytest.raises(InputError, match="another|other data, seed"):
+        with pytest.raises(InputError, match="other data, seed"):
             other.place(one.state(0, 3))
     assert one.place(one.state(2, 3)) == (2, 3)
 
