@@ -4,7 +4,6 @@ A catalog of a folder is read from the manifests, which are the truth; elsewhere
 each store keeps beside its data. A catalog is a snapshot: an entry opens the version that it lists.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -27,11 +26,20 @@ from cgstore.intake_files import (
     render_listing,
     write_text,
 )
-from cgstore.store.integrity import read_manifest
+from cgstore.store.integrity import list_datasets, list_versions, read_manifest, version_folder
+from cgstore.store.layout import block_frames
 from cgstore.store.opening import open_version
-from cgstore.store.versions import list_datasets, list_versions, version_path
 
-__all__ = ["COLUMNS", "Catalog", "Entry", "check_collections", "open_catalog", "write_catalog", "write_collections"]
+__all__ = [
+    "COLUMNS",
+    "Catalog",
+    "Entry",
+    "check_collections",
+    "open_catalog",
+    "plain_text",
+    "write_catalog",
+    "write_collections",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +98,7 @@ class Entry:
     def _repr_html_(self) -> str:
         """Show a card: what is known, and the line that opens the dataset."""
         rows = "".join(
-            f"<tr><th {_LEFT}>{escape(key)}</th><td {_LEFT}>{escape(_text(value))}</td></tr>"
+            f"<tr><th {_LEFT}>{escape(key)}</th><td {_LEFT}>{escape(plain_text(value))}</td></tr>"
             for key, value in self.metadata.items()
             if key not in _BACKGROUND and value not in (None, "", [], {})
         )
@@ -292,7 +300,7 @@ def _scan(store: Path) -> Catalog:
 def _metadata(name: str, dataset: Path) -> dict[str, Any]:
     """Gather what is known of the newest version of a dataset."""
     versions = list_versions(dataset)
-    folder = version_path(dataset, versions[-1])
+    folder = version_folder(dataset, versions[-1])
     manifest = read_manifest(folder)
     attrs = dict(manifest.attrs)
     system, run, level = name.split("/")
@@ -314,8 +322,7 @@ def _metadata(name: str, dataset: Path) -> dict[str, Any]:
         "lipid": lipids(composition),
         "versions": versions,
     }
-    layout = json.loads((folder / "position" / "zarr.json").read_text(encoding="utf-8"))
-    chunk = int(layout["chunk_grid"]["configuration"]["chunk_shape"][0])
+    chunk = block_frames(manifest.particles, manifest.frames)
     return {**facts, **{key: value for key, value in attrs.items() if key not in facts}, "chunk_frames": chunk}
 
 
@@ -350,15 +357,15 @@ def _written_before(folder: Path) -> list[Path]:
 def _cells(entry: Entry) -> list[tuple[str, str]]:
     """Return the columns of a table with the text of each cell."""
     row = entry.metadata
-    return [(key, f"{row[key] / 1e6:.2f}" if key == "bytes" else _text(row.get(key))) for key in COLUMNS]
+    return [(key, f"{row[key] / 1e6:.2f}" if key == "bytes" else plain_text(row.get(key))) for key in COLUMNS]
 
 
-def _text(value: Any) -> str:
+def plain_text(value: Any) -> str:
     """Show a value of the metadata to people."""
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {plain_text(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(plain_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,75 @@
+"""The program `cgstore`: its commands gathered, wrong usage explained, the exit code returned."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cgstore.cli.data import app as data
+from cgstore.cli.learn import app as learn
+from cgstore.cli.shell import INTERRUPTED, complain
+
+__all__ = ["app", "main"]
+
+WRONG_USAGE = 2
+_EPILOG = (
+    "Exit codes: 0 done, 1 failed or damaged, 2 wrong usage or input, 3 model and reference disagree, 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Simulation archives in, coarse-grained training data out.",
+    epilog=_EPILOG,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data)
+app.add_typer(learn)
+
+
+def _show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        from cgstore import __version__
+
+        typer.echo(f"cgstore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options of the program itself."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `cgstore` and return its exit code.
+
+    Parameters
+    ----------
+    argv : the words after the program's name; those of this process by default
+
+    Examples
+    --------
+    >>> main(["--version"])
+    cgstore 0.1.0
+    0
+    """
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    try:
+        code = app(args=words, prog_name="cgstore", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    except Exception as error:
+        # Wrong usage is the only thing that leaves a command; typer ships its own copy of click, whose classes differ.
+        explain = getattr(error, "format_message", None)
+        if explain is None:
+            raise
+        context = getattr(error, "ctx", None)
+        program = context.command_path if context is not None else "cgstore"
+        complain(f"{explain().rstrip('.')}; see {program} --help")
+        return WRONG_USAGE
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,260 @@
+"""Commands on the store: fill it, look into it, check it, compute from it, show it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cgstore.cli.shell import Shell, align, command
+
+__all__ = ["app"]
+
+app = typer.Typer()
+_STORE, _RESULTS, _START = "The store", "Results", "Start here"
+
+Name = Annotated[str, typer.Argument(help="A dataset, system/run/level.", metavar="NAME")]
+
+
+@command(app, _START)
+def demo(
+    shell: Shell,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tour leaves its results.")] = Path("demo"),
+) -> None:
+    """Take the whole tour on the archive that ships with cgstore."""
+    from cgstore.demo import run
+
+    report = run(folder, say=shell.say)
+    shell.answer({"folder": folder, "report": report}, f"report: {report}")
+
+
+@command(app, _START)
+def doctor(shell: Shell) -> int:
+    """Show versions, threads, accelerators, and packages known to break others."""
+    from cgstore.cli.doctor import examine
+
+    findings = examine()
+    rows = [[finding.what, finding.found] for finding in findings]
+    advice = [f"{finding.what}: {finding.advice}" for finding in findings if finding.advice]
+    data = [{"what": f.what, "found": f.found, "broken": f.broken, "advice": f.advice} for f in findings]
+    shell.answer(data, "\n".join([align(rows), *(["", *advice] if advice else [])]))
+    return int(any(finding.broken for finding in findings))
+
+
+@command(app, _STORE)
+def ingest(
+    shell: Shell,
+    recipe: Annotated[list[Path], typer.Argument(help="Recipe files.", metavar="RECIPE")],
+    archive: Annotated[Path, typer.Option(help="Folder that the paths in recipes are relative to.", metavar="DIR")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and count; write nothing.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.", metavar="ADDRESS")] = None,
+) -> None:
+    """Bring runs from an archive into the store; what is there already is continued."""
+    from dataclasses import asdict
+
+    from cgstore.ingestion import ingest
+
+    with shell.progress() as progress:
+        summaries = ingest(
+            recipe,
+            archive=archive,
+            store=shell.folder(),
+            jobs=jobs,
+            dry_run=dry_run,
+            progress=progress,
+            scheduler=scheduler,
+        )
+    shell.answer([asdict(summary) for summary in summaries], "\n".join(map(_describe_run, summaries)))
+
+
+def _describe_run(summary: Any) -> str:
+    """Say in one line, or two with a reason, what became of a run."""
+    levels = []
+    for level, particles in summary.particles.items():
+        version = f" v{summary.versions[level]}" if level in summary.versions else ""
+        levels.append(f"{level}{version} with {particles} particles")
+    line = (
+        f"{summary.run}: {summary.action}, {summary.frames} frames ({summary.new_frames} read now); "
+        f"{', '.join(levels)}; "
+        f"{summary.bytes_in / 1e6:.2f} MB in the archive, {summary.bytes_stored / 1e6:.2f} MB in the store; "
+        f"{summary.seconds:.1f} s"
+    )
+    return f"{line}\n  {summary.reason}" if summary.reason else line
+
+
+@command(app, _STORE)
+def ls(shell: Shell) -> None:
+    """List the datasets of the store."""
+    from cgstore.catalog import open_catalog
+
+    catalog = open_catalog(shell.store)
+    shell.answer(catalog.rows(), repr(catalog))
+
+
+@command(app, _STORE)
+def search(
+    shell: Shell,
+    question: Annotated[list[str], typer.Argument(help="KEY=VALUE, KEY=A,B or KEY=LOW..HIGH.", metavar="KEY=VALUE")],
+) -> None:
+    """List the datasets to which all of KEY=VALUE apply; `cgstore schema` shows the keys."""
+    from cgstore.catalog import open_catalog
+    from cgstore.facets import parse_questions
+
+    catalog = open_catalog(shell.store)
+    found = catalog.search(**parse_questions(question, catalog.facets(), where=shell.store))
+    shell.answer(found.rows(), repr(found))
+
+
+@command(app, _STORE)
+def show(
+    shell: Shell,
+    name: Name,
+    version: Annotated[int | None, typer.Option(help="A version; the newest by default.")] = None,
+) -> None:
+    """Show all that is known of a dataset: system, provenance, variables, versions."""
+    from cgstore.catalog import open_catalog, plain_text
+
+    entry = open_catalog(shell.store)[name]
+    ds = entry.open(version)
+    variables = [
+        {
+            "name": key,
+            "dims": list(map(str, array.dims)),
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "unit": array.attrs.get("units", ""),
+        }
+        for key, array in sorted(ds.variables.items(), key=lambda item: str(item[0]))
+    ]
+    known = {**entry.metadata, **ds.attrs, "location": entry.location, "versions": entry.versions()}
+    table = [["variable", "dims", "shape", "dtype", "unit"]]
+    table += [[str(v["name"]), ", ".join(v["dims"]), str(v["shape"]), v["dtype"], v["unit"]] for v in variables]
+    facts = align([[key, plain_text(value)] for key, value in known.items() if value not in (None, "", [], {})])
+    shell.answer({**known, "variables": variables}, f"{facts}\n\n{align(table)}")
+
+
+@command(app, _STORE)
+def schema(shell: Shell) -> None:
+    """Show the variables of a dataset with their units, and the keys that `search` knows."""
+    from dataclasses import asdict
+
+    from cgstore.catalog import open_catalog
+    from cgstore.errors import InputError
+    from cgstore.schema import SCHEMA
+
+    variables = [["variable", "dims", "dtype", "unit", "meaning"]]
+    variables += [[row.name, ", ".join(row.dims), row.dtype, row.unit, row.meaning] for row in SCHEMA]
+    text = align(variables)
+    facets: dict[str, list[Any]] = {}
+    try:
+        facets = open_catalog(shell.store).facets()
+    except InputError:
+        shell.say(f"no store at {shell.store}: its search keys are not shown")
+    if facets:
+        text += "\n\n" + align([["search key", "type", "values"], *(_facet_row(*item) for item in facets.items())])
+    shell.answer({"variables": [asdict(row) for row in SCHEMA], "facets": facets}, text)
+
+
+def _facet_row(key: str, values: list[Any]) -> list[str]:
+    """Show a search key with its type and its values, or their range."""
+    if all(isinstance(value, int | float) for value in values):
+        return [key, "number", f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} … {values[-1]:g}"]
+    return [key, "text", ", ".join(map(str, values[:6])) + (f" … ({len(values)})" if len(values) > 6 else "")]
+
+
+@command(app, _STORE)
+def verify(
+    shell: Shell,
+    name: Annotated[list[str] | None, typer.Argument(help="Datasets; all by default.", metavar="NAME")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read and check every byte.")] = False,
+) -> int:
+    """Check that the store is whole; exit code 1 if it is not."""
+    from cgstore.store.integrity import verify
+
+    problems = verify(shell.folder(), name or None, deep=deep)
+    count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+    sound = f"{shell.store}: sound" if deep else f"{shell.store}: no file is lost or resized; --deep reads them all"
+    shell.answer({"store": shell.store, "problems": problems}, "\n".join([*problems, count]) if problems else sound)
+    return int(bool(problems))
+
+
+@command(app, _STORE)
+def catalog(
+    shell: Shell,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
+    folder: Annotated[Path, typer.Option(help="Folder of the files.", metavar="DIR")] = Path("catalogs"),
+) -> int:
+    """Write the intake catalogs of the store, one per kind of system, for anyone without cgstore."""
+    from cgstore.catalog import check_collections, write_collections
+
+    if check:
+        problems = check_collections(shell.store, folder)
+        shell.answer({"problems": problems}, "\n".join(problems) or f"{folder}: up to date")
+        return int(bool(problems))
+    written = write_collections(shell.store, folder)
+    shell.answer({"written": written}, "\n".join(map(str, written)))
+    return 0
+
+
+@command(app, _RESULTS)
+def distributions(
+    shell: Shell,
+    name: Annotated[list[str], typer.Argument(help="Datasets.", metavar="NAME")],
+    spec: Annotated[Path | None, typer.Option(help="What to compute; the defaults without it.", metavar="FILE")] = None,
+) -> None:
+    """Compute distributions with their errors and keep them; what is known already is not computed again."""
+    from cgstore.averages.onepass import kept_distributions, load_spec
+    from cgstore.catalog import open_catalog
+
+    shell.folder()  # results are kept beside the dataset
+    listed = open_catalog(shell.store)
+    entries = [listed[item] for item in name]
+    wanted = load_spec(spec) if spec else None
+    answers = []
+    with shell.progress() as progress:
+        for number, entry in enumerate(entries):
+            progress("distributions", number, len(entries))
+            tree, computed = kept_distributions(entry.path, entry.open(), wanted)
+            kinds = {
+                str(dim): len(node[dim])
+                for node in tree.subtree
+                for dim in node.sizes
+                if dim == "pair" or str(dim).endswith("_kind")
+            }
+            answers.append({"name": entry.name, "computed": computed, "distributions": kinds})
+            progress("distributions", number + 1, len(entries))
+    lines = [
+        f"{answer['name']}: {'computed' if answer['computed'] else 'known already'}; "
+        + ", ".join(f"{count} {kind}" for kind, count in answer["distributions"].items())
+        for answer in answers
+    ]
+    shell.answer(answers, "\n".join(lines))
+
+
+@command(app, _RESULTS)
+def plot(
+    shell: Shell,
+    name: Name,
+    kind: Annotated[str, typer.Argument(help="rdf, bond, angle, dihedral …", metavar="KIND")],
+    pair: Annotated[str | None, typer.Argument(help="A-B, A-B-C …; all without it.", metavar="PAIR")] = None,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture; its suffix is the format.", metavar="FILE")],
+) -> None:
+    """Draw one kind of result, with its errors."""
+    from cgstore.catalog import open_catalog
+    from cgstore.plot import save_plot
+
+    written = save_plot(open_catalog(shell.store)[name], kind, pair, output=output)
+    shell.answer({"written": written}, str(written))
+
+
+@command(app, _RESULTS)
+def report(
+    shell: Shell,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the pages.", metavar="DIR")],
+) -> None:
+    """Write the store as HTML pages that need no server."""
+    from cgstore.report import write_report
+
+    written = write_report(shell.folder(), output)
+    shell.answer({"written": written}, str(written))

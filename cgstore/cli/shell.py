@@ -1,0 +1,185 @@
+"""What all commands share: the options, answers on stdout, words on stderr, errors as one message and an exit code."""
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cgstore.errors import CgstoreError, InputError
+
+__all__ = ["INTERRUPTED", "Progress", "Shell", "align", "command", "complain"]
+
+Progress = Callable[[str, int, int], None]
+
+INTERRUPTED = 130
+_BUG = "this is a fault of cgstore; run again with --debug to see where it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """One invocation: which store, how to answer, how much to say."""
+
+    store: str
+    json: bool
+    quiet: bool
+    debug: bool
+
+    def answer(self, data: Any, text: str) -> None:
+        """Write the answer of the command: one JSON document, or text for people."""
+        document = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) if self.json else text
+        try:
+            sys.stdout.write(document.rstrip("\n") + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def say(self, message: str) -> None:
+        """Write a remark, unless `--quiet`."""
+        if not self.quiet:
+            sys.stderr.write(message + "\n")
+
+    def folder(self) -> Path:
+        """Return the store as a folder of this machine, for commands that write into it.
+
+        Raises
+        ------
+        InputError : the store is a URL
+        """
+        location = self.store.removeprefix("file://")
+        if "://" in location:
+            raise InputError(
+                f"--store: found {location}, expected a folder; this command writes and needs a local store"
+            )
+        return Path(location)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Give a function `(label, done, total)` that moves one bar per label; silent where nobody looks."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda label, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, console=Console(stderr=True)) as bars:
+            tasks: dict[str, Any] = {}
+
+            def move(label: str, done: int, total: int) -> None:
+                if label not in tasks:
+                    tasks[label] = bars.add_task(label, total=total)
+                bars.update(tasks[label], completed=done, total=total)
+
+            yield move
+
+
+_SHARED = {
+    "store": Annotated[
+        str, typer.Option(envvar="CGSTORE_STORE", help="Folder or URL of the store.", metavar="DIR|URL")
+    ],
+    "as_json": Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")],
+    "quiet": Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
+}
+_DEFAULTS: dict[str, Any] = {"store": "store", "as_json": False, "quiet": False, "debug": False}
+
+
+def command(app: typer.Typer, panel: str) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
+    """Make a function `(shell, …) -> exit code or None` a command with the shared options; a decorator."""
+
+    def register(function: Callable[..., int | None]) -> Callable[..., int]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[name], annotation=annotation)
+            for name, annotation in _SHARED.items()
+        ]
+
+        @functools.wraps(function)
+        def run(**values: Any) -> int:
+            store, as_json, quiet, debug = (values.pop(name) for name in _SHARED)
+            shell = Shell(store, as_json, quiet, debug)
+            return _guard(lambda: function(shell, **values), shell)
+
+        # typer reads the options from the signature and the hints.
+        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        run.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+        app.command(rich_help_panel=panel)(run)
+        return run
+
+    return register
+
+
+def complain(message: str) -> None:
+    """Write an error message."""
+    sys.stderr.write(f"cgstore: {message}\n")
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows of text in columns.
+
+    >>> print(align([["name", "frames"], ["methane_112k/r1/cg", "401"]]))
+    name                frames
+    methane_112k/r1/cg  401
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _guard(call: Callable[[], int | None], shell: Shell) -> int:
+    """Run a command; what it raises becomes one message and an exit code."""
+    try:
+        with _log_to_stderr(shell):
+            return call() or 0
+    except KeyboardInterrupt:
+        complain("interrupted; what was published stays, the same command goes on from there")
+        return INTERRUPTED
+    except CgstoreError as error:
+        message, code = str(error), error.exit_code
+    except OSError as error:
+        message, code = str(error), 1
+    except Exception as error:
+        message, code = f"{type(error).__name__}: {error}; {_BUG}", 1
+    if shell.debug:
+        traceback.print_exc()
+    complain(message)
+    return code
+
+
+@contextlib.contextmanager
+def _log_to_stderr(shell: Shell) -> Iterator[None]:
+    """Let the warnings of cgstore be read while a command runs."""
+    logger = logging.getLogger("cgstore")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("cgstore: %(levelname)s: %(message)s"))
+    handler.setLevel(logging.DEBUG if shell.debug else logging.ERROR if shell.quiet else logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _plain(value: Any) -> Any:
+    """Turn paths, NumPy numbers and arrays into plain data; what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)

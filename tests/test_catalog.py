@@ -1,0 +1,328 @@
+"""The catalog against stores made through the store itself, and against plain intake and fsspec."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import yaml
+
+from cgstore.catalog import Catalog, check_collections, open_catalog, write_catalog, write_collections
+from cgstore.errors import InputError, IntegrityError, NotFound
+from cgstore.facets import lipids, parse_questions
+
+DMPC, DPPC, METHANE = "dmpc_303k/r1/cg", "dppc_323k/r1/cg", "methane_112k/r1/cg"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, add_dataset) -> Path:
+    folder = tmp_path_factory.mktemp("catalog") / "store"
+    add_dataset(
+        folder,
+        DMPC,
+        kind="bilayer",
+        temperature=303.0,
+        forcefield="Lipid21",
+        title='DMPC & <water> {x} "q"',
+        composition={"DMPC": 64, "HOH": 1907},
+        tags=["hydrated", "small"],
+    )
+    add_dataset(folder, DPPC, kind="bilayer", temperature=323.0, composition={"DPPC": 72, "SOL": 2864}, seed=2)
+    add_dataset(folder, METHANE, temperature=112.0, composition={"CH4": 222}, parameters={"sigma": 0.34}, seed=3)
+    add_dataset(folder, METHANE, temperature=112.0, composition={"CH4": 222}, parameters={"sigma": 0.34}, frames=20)
+    write_catalog(folder)
+    return folder
+
+
+@pytest.fixture
+def own_store(tmp_path, store) -> Path:
+    return Path(shutil.copytree(store, tmp_path / "own"))
+
+
+def test_a_store_lists_the_newest_version_of_each_dataset(store):
+    catalog = open_catalog(store)
+    assert list(catalog) == [DMPC, DPPC, METHANE]
+    assert len(catalog) == 3
+    assert METHANE in catalog
+    row = catalog[METHANE].metadata
+    assert (row["version"], row["frames"], row["particles"], row["time_ps"]) == (2, 20, 20, 38.0)
+    assert catalog[METHANE].versions() == [1, 2]
+
+
+def test_rows_are_plain_json_with_the_promised_keys(store):
+    rows = json.loads(json.dumps(open_catalog(store).rows()))
+    promised = "name kind system run level version frames particles time_ps bytes digest temperature composition"
+    for row in rows:
+        assert set(promised.split()) <= set(row)
+    assert rows[0]["composition"] == {"DMPC": 64, "HOH": 1907}
+    assert rows[0]["lipid"] == ["DMPC"]
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ({"kind": "bilayer"}, [DMPC, DPPC]),
+        ({"kind": "Bilayer"}, []),
+        ({"lipid": "DMPC"}, [DMPC]),
+        ({"lipid": ["DPPC", "DMPC"]}, [DMPC, DPPC]),
+        ({"component": "CH4"}, [METHANE]),
+        ({"temperature": 303}, [DMPC]),
+        ({"temperature": (303, 323)}, [DMPC, DPPC]),
+        ({"temperature": (303.1, None)}, [DPPC]),
+        ({"temperature": [112, 323.0]}, [DPPC, METHANE]),
+        ({"tags": "small"}, [DMPC]),
+        ({"sigma": (0.3, 0.4)}, [METHANE]),
+        ({"kind": "bilayer", "temperature": (295, 310)}, [DMPC]),
+        ({"name": METHANE}, [METHANE]),
+        ({}, [DMPC, DPPC, METHANE]),
+    ],
+)
+def test_search_finds(store, question, found):
+    assert list(open_catalog(store).search(**question)) == found
+
+
+def test_search_can_be_refined(store):
+    assert list(open_catalog(store).search(kind="bilayer").search(lipid="DPPC")) == [DPPC]
+
+
+@pytest.mark.parametrize(
+    ("question", "error", "message"),
+    [
+        ({"temprature": 303}, NotFound, 'did you mean "temperature"'),
+        ({"xyz": 303}, NotFound, "known are .*temperature"),
+        ({"temperature": "303 K"}, InputError, "expected a number"),
+        ({"kind": 3}, InputError, "expected a text; the values here are bilayer, liquid"),
+        ({"kind": ("a", "b")}, InputError, "a range is two numbers"),
+        ({"temperature": (1, 2, 3)}, InputError, "a range is two numbers"),
+    ],
+)
+def test_a_question_of_the_wrong_kind_is_refused(store, question, error, message):
+    with pytest.raises(error, match=message):
+        open_catalog(store).search(**question)
+
+
+def test_words_of_the_command_line_mean_what_search_means(store):
+    known = open_catalog(store).facets()
+
+    def asked(*words):
+        return parse_questions(words, known, where="store")
+
+    assert asked("temperature=295..325", "kind=bilayer,liquid") == {
+        "temperature": (295.0, 325.0),
+        "kind": ["bilayer", "liquid"],
+    }
+    assert asked("temperature=303") == {"temperature": 303.0}
+    for words, message in [
+        (["temperature"], "expected KEY=VALUE"),
+        (["kind=a", "kind=b"], "asked twice"),
+        (["temperature=warm"], "expected a number"),
+        (["temperature=1..warm"], "range is two numbers"),
+        (["knd=a"], "did you mean"),
+    ]:
+        with pytest.raises((InputError, NotFound), match=message):
+            asked(*words)
+
+
+def test_lipids_are_phospholipids_and_sterols_and_not_water_or_ions():
+    assert lipids(["POPE", "DMPC", "CHOL", "HOH", "SPCE", "NA", "CH4", "dmpc", "PC"]) == ["CHOL", "DMPC", "POPE"]
+
+
+def test_an_entry_opens_its_version_and_older_ones(store):
+    entry = open_catalog(store)[METHANE]
+    assert entry.open().sizes["frame"] == 20
+    assert entry.open(version=1).sizes["frame"] == 12
+    assert entry.open().attrs["digest"] == entry.metadata["digest"]
+    with pytest.raises(NotFound, match=r"no version 7; there are 1, 2"):
+        entry.open(version=7)
+
+
+def test_a_catalog_is_a_snapshot(own_store, add_dataset):
+    catalog = open_catalog(own_store)
+    add_dataset(own_store, DMPC, frames=15, kind="bilayer")
+    assert catalog[DMPC].open().sizes["frame"] == 12
+    assert open_catalog(own_store)[DMPC].open().sizes["frame"] == 15
+
+
+def test_a_wrong_name_gets_a_suggestion(store):
+    with pytest.raises(NotFound, match='did you mean "dmpc_303k/r1/cg"'):
+        open_catalog(store)["dmpc_303k/r1/gc"]
+    with pytest.raises(NotFound, match="catalog is empty"):
+        Catalog("x")["a/b/c"]
+
+
+def test_a_missing_store_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="make one with cgstore ingest"):
+        open_catalog(tmp_path / "none")
+
+
+def test_a_damaged_dataset_does_not_hide_the_others(own_store, caplog):
+    (own_store / DMPC / "v000001" / "MANIFEST.json").write_text("{")
+    catalog = open_catalog(own_store)
+    assert list(catalog) == [DPPC, METHANE]
+    assert "dmpc_303k/r1/cg is not listed" in caplog.text
+    with pytest.raises(IntegrityError, match="run cgstore verify"):
+        catalog[DMPC]
+
+
+def test_tables_show_every_dataset_and_escape_html(store):
+    catalog = open_catalog(store)
+    text, html = repr(catalog), catalog._repr_html_()
+    for name in catalog:
+        assert name in text
+        assert name in html
+    assert text.splitlines()[0].endswith("3 datasets")
+    card = catalog[DMPC]._repr_html_()
+    assert "DMPC &amp; &lt;water&gt;" in card
+    assert "<water>" not in card
+    assert "catalog[&quot;dmpc_303k/r1/cg&quot;].open()" in card
+
+
+def test_the_catalog_file_says_the_same_as_the_manifests(store):
+    listed = open_catalog(store / "catalog.yaml")
+    scanned = open_catalog(store)
+    assert listed.rows() == scanned.rows()
+    assert listed[METHANE].versions() == [1, 2]
+    assert listed[DMPC].path.resolve() == (store / DMPC).resolve()
+    np.testing.assert_array_equal(listed[DMPC].open().position, scanned[DMPC].open().position)
+
+
+def test_a_catalog_opens_by_file_and_memory_urls(store):
+    assert open_catalog(store.as_uri()).rows() == open_catalog(store).rows()
+    memory = fsspec.filesystem("memory")
+    for path in store.rglob("*"):
+        if path.is_file() and "/." not in str(path):
+            memory.pipe_file(f"/bucket/store/{path.relative_to(store).as_posix()}", path.read_bytes())
+    remote = open_catalog("memory://bucket/store")
+    assert remote.rows() == open_catalog(store).rows()
+    assert remote[METHANE].versions() == [1, 2]
+    assert remote[METHANE].location == f"memory://bucket/store/{METHANE}"
+    with pytest.raises(InputError, match="copy the store"):
+        _ = remote[METHANE].path
+    with pytest.raises(NotFound):
+        remote[METHANE].open(version=5)
+    np.testing.assert_array_equal(
+        remote[METHANE].open(version=1).position, open_catalog(store)[METHANE].open(version=1).position
+    )
+
+
+def test_a_url_without_a_store_is_an_input_error():
+    with pytest.raises(InputError, match="no such file"):
+        open_catalog("memory://bucket/nothing")
+    with pytest.raises(InputError, match="Protocol not known"):
+        open_catalog("nonsense://bucket/nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not a YAML file"),
+        ("version: 1\nsources: {}\n", "not an intake catalog of version 2"),
+        ("just text", "not an intake catalog of version 2"),
+        ("{version: 2, aliases: {a: b}, data: {}, entries: {}}", "entry 'a' is not one that cgstore wrote"),
+    ],
+)
+def test_a_foreign_yaml_is_refused(tmp_path, text, message):
+    (tmp_path / "catalog.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_catalog(tmp_path / "catalog.yaml")
+
+
+PLAIN_INTAKE = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "cgstore":
+            raise ImportError("cgstore is not installed here")
+sys.meta_path.insert(0, Block())
+import intake, json
+catalog = intake.open_catalog(sys.argv[1])
+if sys.argv[2]:
+    catalog = catalog[sys.argv[2]].read()
+ds = catalog["{name}"].read()
+assert ds.position.chunks is not None, "not lazy"
+assert "cgstore" not in sys.modules
+x = ds.position.values
+print(json.dumps({"names": list(catalog), "sum": float(x.sum()), "shape": x.shape, "unit": ds.position.attrs["units"],
+                  "lipid": catalog["{name}"].metadata["lipid"], "time": ds.time.values.tolist()}))
+"""
+
+
+def read_with_plain_intake(file: Path, nested: str, cwd: Path) -> dict:
+    program = PLAIN_INTAKE.replace("{name}", DMPC)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(file), nested],
+        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_plain_intake_reads_a_store_and_a_moved_store(own_store, tmp_path):
+    here = read_with_plain_intake(own_store / "catalog.yaml", "", tmp_path)
+    assert here["names"] == [DMPC, DPPC, METHANE]
+    assert here["unit"] == "nm"
+    assert here["lipid"] == ["DMPC"]
+    assert here["time"][:2] == [0.0, 2.0]
+    ours = open_catalog(own_store)[DMPC].open().position.values
+    assert here["shape"] == list(ours.shape)
+    assert here["sum"] == pytest.approx(float(ours.astype(float).sum()), rel=1e-6)
+    own_store.rename(tmp_path / "moved")
+    assert read_with_plain_intake(tmp_path / "moved" / "catalog.yaml", "", tmp_path) == here
+
+
+def test_collections_nest_one_file_per_kind_and_open_with_plain_intake(own_store, tmp_path):
+    folder = tmp_path / "catalogs"
+    written = write_collections(own_store, folder)
+    assert {path.name for path in written} == {"bilayer.yaml", "liquid.yaml", "catalog.yaml"}
+    assert str(tmp_path) not in (folder / "bilayer.yaml").read_text()
+    assert read_with_plain_intake(folder / "catalog.yaml", "bilayer", tmp_path)["names"] == [DMPC, DPPC]
+    assert open_catalog(folder / "catalog.yaml").rows() == open_catalog(own_store).rows()
+    assert list(open_catalog(folder / "liquid.yaml")) == [METHANE]
+
+
+def test_collections_are_checked_and_files_that_others_wrote_stay(own_store, tmp_path, add_dataset):
+    folder = tmp_path / "catalogs"
+    assert len(check_collections(own_store, folder)) == 3
+    write_collections(own_store, folder)
+    (folder / "mine.yaml").write_text("version: 2\n")
+    assert check_collections(own_store, folder) == []
+    add_dataset(own_store, DMPC, frames=15, kind="bilayer")
+    assert [line.split(":")[0] for line in check_collections(own_store, folder)] == [str(folder / "bilayer.yaml")]
+    shutil.rmtree(own_store / "methane_112k")
+    write_collections(own_store, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["bilayer.yaml", "catalog.yaml", "mine.yaml"]
+
+
+def test_writing_the_catalog_is_whole_or_absent(own_store, monkeypatch):
+    before = (own_store / "catalog.yaml").read_bytes()
+    shutil.rmtree(own_store / "methane_112k")
+
+    def fail(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_catalog(own_store)
+    assert (own_store / "catalog.yaml").read_bytes() == before
+    assert [path.name for path in own_store.iterdir() if "catalog" in path.name] == ["catalog.yaml"]
+
+
+def test_a_dataset_published_while_the_catalog_is_written_is_listed(own_store, add_dataset, monkeypatch):
+    import cgstore.catalog as module
+
+    write, calls = module.write_text, []
+
+    def write_late(path: Path, text: str) -> None:
+        if not calls:
+            add_dataset(own_store, "argon/r1/cg")
+        calls.append(path)
+        write(path, text)
+
+    monkeypatch.setattr(module, "write_text", write_late)
+    write_catalog(own_store)
+    assert "argon/r1/cg" in yaml.safe_load((own_store / "catalog.yaml").read_text())["aliases"]
