@@ -6,23 +6,30 @@ at most nine particles, otherwise integers on a grid, bit-packed in the way of G
 ten particles near the one before them are stored as small differences, and the first of a run changes places with
 the particle before it (an oxygen after its hydrogen costs less).
 
-Two ideas make this fast: any bit field is cut from one unaligned 64-bit load instead of being collected byte by
-byte, and the radix is taken off by multiplying with a rounded reciprocal instead of dividing.
-
 Bytes are never trusted. Whatever they hold, `decode` reads only inside `data` (a frame must be followed by
 `PADDING` bytes that can be read, see there), writes only inside `position`, ends, and reports a code of `REASONS`.
 Output is bit-identical to xdrfile: float32(integer) * (float32(1) / precision).
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from cgstore.kernels.bits import (
+    bit_field,
+    bit_width,
+    divide,
+    int32_at,
+    load,
+    packed_field,
+    product_width,
+    split,
+    split_wide,
+)
 
 __all__ = ["ENDED", "HEADER", "MORE", "PADDING", "REASONS", "TRUNCATED", "UNREADABLE", "decode", "headers"]
 
-# The decoder looks at its bounds once per group of particles: one group reads at most 72 + 96 + 6 + 10 * 72 bits,
-# 112 bytes, beyond its start, and a load 8 more.
+# The decoder looks at its bounds once per group of particles: a group has at most 96 + 6 + 10 * 72 bits, 103 bytes,
+# and a load at its end takes 8 bytes more.
 PADDING = 128
 HEADER = 96  # bytes; the longest header, that of magic 2023
 
@@ -45,7 +52,7 @@ REASONS = (
 _SOUND, _HEADER, _PARTICLES, _RANGE, _SHORT, _WIDTH, _OVERRUN, _LONG, _OUTSIDE, _INFINITE = range(10)
 
 _FIRST = 9  # the narrowest width of a difference triple
-# radix[k]: the largest difference of which a triple fits into k bits, 2^(k/3) rounded down or (in part) up, as GROMACS has it.
+# Element k is the radix of differences of which a triple has k bits: about 2^(k/3), rounded as GROMACS has it.
 _RADIX = np.array(
     [0] * 9
     + [8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 101, 128, 161, 203, 256, 322, 406, 512, 645, 812, 1024, 1290]
@@ -57,131 +64,10 @@ _RADIX = np.array(
 )
 _LAST = len(_RADIX) - 1
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
-_RECIPROCAL = _ONES // np.maximum(_RADIX, np.uint64(1))
+_RECIPROCAL = _ONES // np.maximum(_RADIX, np.uint64(1)) + np.uint64(1)
 
-_0, _1, _3, _5, _6, _7, _8 = (np.uint64(k) for k in (0, 1, 3, 5, 6, 7, 8))
-_32, _31, _56, _64 = (np.uint64(k) for k in (32, 31, 56, 64))
-_LOW = np.uint64(0xFFFFFFFF)
-
-
-@intrinsic
-def _load(typingctx, address):  # type: ignore[no-untyped-def]
-    """Return the eight bytes at an address, wherever it lies, as a big-endian number."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        word = ir.IntType(64)
-        value = builder.load(builder.inttoptr(arguments[0], word.as_pointer()))
-        value.align = 1
-        return builder.call(builder.module.declare_intrinsic("llvm.bswap", [word]), [value])
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def _reverse(typingctx, word):  # type: ignore[no-untyped-def]
-    """Return the eight bytes of a number in the opposite order."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.call(builder.module.declare_intrinsic("llvm.bswap", [ir.IntType(64)]), arguments)
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def _high(typingctx, one, other):  # type: ignore[no-untyped-def]
-    """Return the upper half of the 128-bit product of two numbers."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        wide = ir.IntType(128)
-        product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), generate
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _int32(address):  # type: ignore[no-untyped-def]
-    """Return the big-endian int32 at an address."""
-    return np.int64(np.int32(_load(address) >> _32))
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _bits(address, at, count):  # type: ignore[no-untyped-def]
-    """Return `count` bits (1 to 57) from bit `at` on, the first one highest."""
-    return (_load(address + (at >> _3)) << (at & _7)) >> (_64 - count)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _packed(address, at, count):  # type: ignore[no-untyped-def]
-    """Return a packed number of `count` bits (8 to 57): whole bytes, lowest first, then its remaining high bits."""
-    field = _load(address + (at >> _3)) << (at & _7)
-    rest = count & _7
-    whole = count - rest
-    low = _reverse(field) & ((_1 << whole) - _1)
-    return low | (((field >> (_64 - count)) & ((_1 << rest) - _1)) << whole)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _divide(value, divisor, reciprocal):  # type: ignore[no-untyped-def]
-    """Return quotient and remainder; `reciprocal` is floor((2^64 - 1) / divisor).
-
-    The product of value and reciprocal is too small by less than 2^64, so that the quotient is right or one too
-    small: one comparison corrects it, for every 64-bit value and every divisor from 1.
-    """
-    quotient = _high(value, reciprocal)
-    remainder = value - quotient * divisor
-    over = np.uint64(remainder >= divisor)
-    return quotient + over, remainder - divisor * over
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _divide_wide(high, low, divisor):  # type: ignore[no-untyped-def]
-    """Divide the number high * 2^64 + low by a divisor below 2^32, in digits of 32 bits."""
-    top = high // divisor
-    digits = ((high % divisor) << _32) | (low >> _32)
-    middle = digits // divisor
-    digits = ((digits % divisor) << _32) | (low & _LOW)
-    return top, (middle << _32) | (digits // divisor), digits % divisor
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _unpack_wide(address, at, count, size_y, size_z):  # type: ignore[no-untyped-def]
-    """Return the triple of a packed number of 58 to 72 bits; x saturates at the largest number when it is beyond."""
-    low = _0
-    high = _0
-    shift = _0
-    while count > _0:
-        step = min(count, _8)
-        byte = _bits(address, at, step)
-        if shift < _64:
-            low |= byte << shift
-        else:
-            high |= byte << (shift - _64)
-        at += step
-        shift += step
-        count -= step
-    high, low, z = _divide_wide(high, low, size_z)
-    high, low, y = _divide_wide(high, low, size_y)
-    return (_ONES if high else low), y, z
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _width(number):  # type: ignore[no-untyped-def]
-    """Return how many bits a number has."""
-    count = _0
-    while number > _0:
-        count += _1
-        number >>= _1
-    return count
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _product_width(size_x, size_y, size_z):  # type: ignore[no-untyped-def]
-    """Return how many bits the product of three sizes below 2^24 has."""
-    pair = size_x * size_y
-    low = (pair & _LOW) * size_z
-    high = (pair >> _32) * size_z + (low >> _32)
-    return _32 + _width(high) if high else _width(low)
+_0, _1, _2, _3, _4, _5, _6 = (np.uint64(k) for k in range(7))
+_31, _32, _48, _57, _64 = (np.uint64(k) for k in (31, 32, 48, 57, 64))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -193,18 +79,18 @@ def _frame(address, available):  # type: ignore[no-untyped-def]
     """
     if available < 56:
         return 0, 0, 0
-    magic = _int32(address)
-    particles = _int32(address + np.uint64(4))
-    if (magic != 1995 and magic != 2023) or particles < 1 or _int32(address + np.uint64(52)) != particles:
+    magic = int32_at(address)
+    particles = int32_at(address + np.uint64(4))
+    if (magic != 1995 and magic != 2023) or particles < 1 or int32_at(address + np.uint64(52)) != particles:
         return -1, 0, 0
     if particles <= 9:
         return 56, 12 * particles, 56 + 12 * particles
     start = 92 if magic == 1995 else 96
     if available < start:
         return 0, 0, 0
-    count = _int32(address + np.uint64(88))
+    count = int32_at(address + np.uint64(88))
     if magic == 2023:
-        count = np.int64(_load(address + np.uint64(88)))
+        count = np.int64(load(address + np.uint64(88)))
     # No particle takes less than two bits: this bounds what a damaged header can make us allocate. (2^40: no overflow.)
     if count < 1 or count > (1 << 40) or 2 * particles > 8 * count:
         return -1, 0, 0
@@ -257,10 +143,10 @@ def headers(window, start, size, offset, length, particles, step, time, box):  #
             return slot, start + at, TRUNCATED
         offset[slot] = start + at
         length[slot] = total
-        particles[slot] = _int32(address + np.uint64(4))
-        step[slot] = _int32(address + np.uint64(8))
+        particles[slot] = int32_at(address + np.uint64(4))
+        step[slot] = int32_at(address + np.uint64(8))
         for k in range(10):
-            word[0] = _int32(address + np.uint64(12 + 4 * k))
+            word[0] = int32_at(address + np.uint64(12 + 4 * k))
             if k == 0:
                 time[slot] = real[0]
             else:
@@ -308,7 +194,7 @@ def decode(data, offset, length, position):  # type: ignore[no-untyped-def]
         first, count, total = _frame(address, length[frame])
         if first <= 0 or total != length[frame]:
             status[frame] = _HEADER
-        elif _int32(address + np.uint64(4)) != particles:
+        elif int32_at(address + np.uint64(4)) != particles:
             status[frame] = _PARTICLES
         elif particles <= 9:
             status[frame] = _raw(address + np.uint64(first), position[frame])
@@ -324,7 +210,7 @@ def _raw(address, position):  # type: ignore[no-untyped-def]
     real = word.view(np.float32)
     for particle in range(position.shape[0]):
         for k in range(3):
-            word[0] = _int32(address + np.uint64(12 * particle + 4 * k))
+            word[0] = int32_at(address + np.uint64(12 * particle + 4 * k))
             position[particle, k] = real[0]
             if not np.isfinite(real[0]):
                 return _INFINITE
@@ -333,33 +219,49 @@ def _raw(address, position):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _compressed(address, first, count, grid, position):  # type: ignore[no-untyped-def]
-    """Unpack one frame: integers into `grid`, then checked against the frame's own range and scaled to nm."""
+    """Unpack one frame: its integers into `grid`, from there to nm."""
     word = np.empty(1, np.int32)
-    word[0] = _int32(address + np.uint64(56))
+    word[0] = int32_at(address + np.uint64(56))
     precision = word.view(np.float32)[0]
     inverse = np.float32(1.0) / precision
     low = np.empty(3, np.int64)
     high = np.empty(3, np.int64)
     largest = np.float32(0.0)
     for k in range(3):
-        low[k] = _int32(address + np.uint64(60 + 4 * k))
-        high[k] = _int32(address + np.uint64(72 + 4 * k))
-        if low[k] > high[k]:
+        low[k] = int32_at(address + np.uint64(60 + 4 * k))
+        high[k] = int32_at(address + np.uint64(72 + 4 * k))
+        if low[k] > high[k] or high[k] - low[k] >= 1 << 31:
             return _RANGE
         largest = max(largest, np.float32(max(abs(low[k]), abs(high[k]))))
-    if not (precision > 0 and np.isfinite(inverse * largest)):
+    if not (inverse > 0 and np.isfinite(inverse * largest)):
         return _RANGE
-    width = _int32(address + np.uint64(84))
+    width = int32_at(address + np.uint64(84))
     status = _unpack(address + first, count, low, high, width, grid)
     if status != _SOUND:
         return status
-    outside = False
-    for particle in range(position.shape[0]):
-        for k in range(3):
-            value = grid[3 * particle + k]
-            outside |= (value < low[k]) | (value > high[k])
-            position[particle, k] = np.float32(value) * inverse
-    return _OUTSIDE if outside else _SOUND
+    return _scale(grid, low, high, inverse, position.reshape(-1))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scale(grid, low, high, inverse, position):  # type: ignore[no-untyped-def]
+    """Check integers against their range and write them in nm.
+
+    Two passes of branch-free int32 and float32 arithmetic, which vectorise. The sign bit of either difference tells:
+    as high - low < 2^31, they cannot both overflow in such a way that both signs look right.
+    """
+    low_x, low_y, low_z = np.int32(low[0]), np.int32(low[1]), np.int32(low[2])
+    high_x, high_y, high_z = np.int32(high[0]), np.int32(high[1]), np.int32(high[2])
+    outside = np.int32(0)
+    for particle in range(len(grid) // 3):
+        x, y, z = grid[3 * particle], grid[3 * particle + 1], grid[3 * particle + 2]
+        outside |= np.int32(x - low_x) | np.int32(high_x - x)
+        outside |= np.int32(y - low_y) | np.int32(high_y - y)
+        outside |= np.int32(z - low_z) | np.int32(high_z - z)
+    if outside < 0:
+        return _OUTSIDE
+    for k in range(len(grid)):
+        position[k] = np.float32(grid[k]) * inverse
+    return _SOUND
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -369,14 +271,20 @@ def _unpack(address, count, low, high, width, grid):  # type: ignore[no-untyped-
     Unsigned arithmetic throughout: it wraps where damaged bytes overflow it, and unsigned indices cost no test for
     negative ones.
     """
-    size_x, size_y, size_z = np.uint64(high[0] - low[0] + 1), np.uint64(high[1] - low[1] + 1), np.uint64(high[2] - low[2] + 1)
+    size_x, size_y, size_z = (
+        np.uint64(high[0] - low[0] + 1),
+        np.uint64(high[1] - low[1] + 1),
+        np.uint64(high[2] - low[2] + 1),
+    )
     low_x, low_y, low_z = np.uint64(low[0]), np.uint64(low[1]), np.uint64(low[2])
     # Ranges of 2^24 and more are stored coordinate by coordinate.
     apart = (size_x | size_y | size_z) > np.uint64(0xFFFFFF)
-    bits_x, bits_y, bits_z = _width(size_x), _width(size_y), _width(size_z)
-    bits = bits_x + bits_y + bits_z if apart else _product_width(size_x, size_y, size_z)
-    narrow = not apart and bits <= np.uint64(57)
-    reciprocal_y, reciprocal_z = _ONES // size_y, _ONES // size_z
+    bits_x, bits_y, bits_z = bit_width(size_x), bit_width(size_y), bit_width(size_z)
+    bits = bits_x + bits_y + bits_z if apart else product_width(size_x, size_y, size_z)
+    largest = max(size_y, size_z)
+    short = not apart and bits <= _57
+    narrow = short and bits + bit_width(largest) <= _64 and min(size_y, size_z) > _1
+    reciprocal_y, reciprocal_z = _ONES // size_y + _1, _ONES // size_z + _1
     if width < _FIRST or width > _LAST + 1:  # one more than the table has: no differences until it has shrunk
         return _WIDTH
     end = np.uint64(8 * count)
@@ -388,30 +296,32 @@ def _unpack(address, count, low, high, width, grid):  # type: ignore[no-untyped-
         if at >= end:
             return _SHORT
         if narrow:
-            value, z = _divide(_packed(address, at, bits), size_z, reciprocal_z)
-            x, y = _divide(value, size_y, reciprocal_y)
+            x, y, z = split(packed_field(address, at, bits), size_y, size_z, reciprocal_y, reciprocal_z)
+        elif short:  # boxes of 66 to 500 nm, flat systems
+            pair, z = divide(packed_field(address, at, bits), size_z, reciprocal_z)
+            x, y = divide(pair, size_y, reciprocal_y)
         elif apart:
-            x = _bits(address, at, bits_x)
-            y = _bits(address, at + bits_x, bits_y)
-            z = _bits(address, at + bits_x + bits_y, bits_z)
+            x = bit_field(address, at, bits_x)
+            y = bit_field(address, at + bits_x, bits_y)
+            z = bit_field(address, at + bits_x + bits_y, bits_z)
         else:
-            x, y, z = _unpack_wide(address, at, bits, size_y, size_z)
+            x, y, z = split_wide(address, at, bits, size_y, size_z)
         at += bits
         x += low_x
         y += low_y
         z += low_z
-        flags = _bits(address, at, _6)
+        flags = bit_field(address, at, _6)
         change = 0
         at += _1
         if flags & _32:
             at += _5
             run = flags & _31
-            change = np.int64(run % _3) - 1
+            change = int(run % _3) - 1
             run -= run % _3
         if run == _0:
             grid[filled] = np.int32(x)
             grid[filled + _1] = np.int32(y)
-            grid[filled + np.uint64(2)] = np.int32(z)
+            grid[filled + _2] = np.int32(z)
             filled += _3
         else:
             if wanted - filled < run + _3:
@@ -426,21 +336,20 @@ def _unpack(address, count, low, high, width, grid):  # type: ignore[no-untyped-
             # The first difference is written before the particle that it is counted from.
             slot = filled
             for k in range(run // _3):
-                if packed <= np.uint64(57):
-                    value, dz = _divide(_packed(address, at, packed), radix, reciprocal)
-                    dx, dy = _divide(value, radix, reciprocal)
+                if packed <= _48:  # then value * radix <= 2^64
+                    dx, dy, dz = split(packed_field(address, at, packed), radix, radix, reciprocal, reciprocal)
                 else:
-                    dx, dy, dz = _unpack_wide(address, at, packed, radix, radix)
+                    dx, dy, dz = split_wide(address, at, packed, radix, radix)
                 at += packed
                 previous_x += dx - half
                 previous_y += dy - half
                 previous_z += dz - half
                 grid[slot] = np.int32(previous_x)
                 grid[slot + _1] = np.int32(previous_y)
-                grid[slot + np.uint64(2)] = np.int32(previous_z)
+                grid[slot + _2] = np.int32(previous_z)
                 slot += _6 if k == 0 else _3
             grid[filled + _3] = np.int32(x)
-            grid[filled + np.uint64(4)] = np.int32(y)
+            grid[filled + _4] = np.int32(y)
             grid[filled + _5] = np.int32(z)
             filled += run + _3
         width += change
