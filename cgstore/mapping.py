@@ -76,12 +76,11 @@ class BeadMap:
 
 
 def _boxes(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the boxes and their inverses in float64, zeros where there is no box."""
+    """Return the boxes and their inverses in float64; a zero inverse, where there is no box, moves nothing."""
     box = np.zeros((len(frames), 3, 3)) if frames.box is None else np.array(frames.box, np.float64)
     periodic = np.linalg.det(box) != 0
     inverse = np.zeros_like(box)
     inverse[periodic] = np.linalg.inv(box[periodic])
-    box[~periodic] = 0
     return box, inverse
 
 
@@ -151,9 +150,8 @@ def bead_map(topology: Topology, recipe: Recipe) -> BeadMap:
     if not plans and not problems:
         problems.append("mapping   every kind of molecule is dropped; keep at least one, or make only the level atoms")
     if problems:
-        lines = list(dict.fromkeys(problems))
-        count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
-        raise InputError(f"{recipe.path}: {count}\n" + "\n".join(f"  {line}" for line in lines))
+        lines = [f"\n  {line}" for line in dict.fromkeys(problems)]
+        raise InputError(f"{recipe.path}: {len(lines)} problem{'s' if len(lines) > 1 else ''}{''.join(lines)}")
     return _assemble(topology, plans)
 
 

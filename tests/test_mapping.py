@@ -1,0 +1,443 @@
+"""Atoms to beads: against MDAnalysis, VOTCA and plain NumPy, and every way a recipe and a topology can disagree."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cgstore.errors import InputError
+from cgstore.frames import Frames
+from cgstore.mapping import bead_map, composition_of
+from cgstore.recipe import MappingFile, Recipe, System, load_recipe
+from cgstore.topology import Topology, molecules_of_bonds
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:MDAnalysis")
+
+
+# ---- systems made by hand ----
+
+
+def topology(names: str, bonds: list[tuple[int, int]] = [], **columns: Any) -> Topology:  # noqa: B006
+    """Make a topology; what is not given is one kind M, one residue R, mass 12 (hydrogens 1), no charge."""
+    name = np.array(names.split())
+    count = len(name)
+    bond = np.array(bonds, np.int32).reshape(-1, 2)
+    default = {
+        "residue": np.full(count, "R"),
+        "residue_id": np.ones(count, np.int32),
+        "molecule": molecules_of_bonds(bond, count),
+        "molecule_kind": np.full(count, "M"),
+        "mass": np.where(np.char.startswith(name, "H"), 1.0, 12.0),
+        "charge": np.zeros(count),
+    }
+    chosen = {key: np.array(columns.get(key, value), value.dtype.type) for key, value in default.items()}
+    none = {"angle": np.empty((0, 3), np.int32), "dihedral": np.empty((0, 4), np.int32)}
+    return Topology(name=name, type=name, bond=bond, **chosen, **none)
+
+
+def recipe(mapping: dict[str, str], *beads: tuple[str, str, str], composition: Any = None, **file: Any) -> Recipe:
+    """Make a recipe; each bead is its name, its atoms and the beads it is bonded to."""
+    rows = [{"name": name, "atoms": atoms.split(), "bonded_to": to.split()} for name, atoms, to in beads]
+    files = {"file": MappingFile.model_validate({"molecule": "M", "bead": rows, **file})} if rows else {}
+    system = System.model_validate({"name": "s", "kind": "liquid", "composition": composition or {}})
+    empty: Any = SimpleNamespace()
+    return Recipe(Path("s.toml"), system, (), mapping, files, empty, "", "")
+
+
+def frames(position: Any, box: Any = None, **arrays: Any) -> Frames:
+    """Make frames from positions (frame, particle, xyz) and one box."""
+    position = np.asarray(position, np.float32)
+    count = len(position)
+    boxes = None if box is None else np.broadcast_to(np.asarray(box, np.float32), (count, 3, 3))
+    return Frames(position, np.arange(count, dtype=np.float64), np.arange(count), boxes, **arrays)
+
+
+def same_up_to_lattice(a: np.ndarray, b: np.ndarray, box: np.ndarray, tolerance: float) -> bool:
+    """Compare positions modulo box vectors."""
+    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    difference -= np.rint(difference @ np.linalg.inv(box)) @ box
+    return bool(np.abs(difference).max() < tolerance)
+
+
+# ---- real systems ----
+
+
+def universe(folder: Path, name: str) -> Any:
+    """Open a shipped system with MDAnalysis, on a copy because it writes index files beside the trajectory."""
+    MDAnalysis = pytest.importorskip("MDAnalysis")
+    for file in ("system.tpr", "traj.xtc"):
+        shutil.copy(ROOT / "archive" / name / file, folder)
+    return MDAnalysis.Universe(folder / "system.tpr", folder / "traj.xtc")
+
+
+def topology_of_universe(u: Any) -> Topology:
+    """Translate the topology of MDAnalysis by hand."""
+    atoms = u.atoms
+    return topology(
+        " ".join(atoms.names),
+        [tuple(pair) for pair in u.bonds.indices],
+        residue=atoms.resnames.astype(str),
+        residue_id=atoms.resids,
+        molecule=atoms.molnums,
+        molecule_kind=atoms.moltypes.astype(str),
+        mass=atoms.masses,
+        charge=atoms.charges,
+    )
+
+
+def frames_of_universe(u: Any, chosen: list[int]) -> Frames:
+    """Read some frames with MDAnalysis; positions go back to the grid of the XTC file."""
+    position, box = [], []
+    for k in chosen:
+        step = u.trajectory[k]
+        position.append(np.rint(step.positions.astype(np.float64) * 100) / 1000)
+        box.append(step.triclinic_dimensions / 10)
+    arrays = np.asarray(position, np.float32), np.asarray(box, np.float32)
+    return Frames(arrays[0], np.arange(len(chosen), dtype=np.float64), np.arange(len(chosen)), arrays[1])
+
+
+@pytest.fixture(scope="module")
+def dmpc(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return universe(tmp_path_factory.mktemp("dmpc"), "dmpc_303k")
+
+
+DMPC = load_recipe(ROOT / "ingest/recipes/dmpc_303k.toml")
+
+
+def test_dmpc_beads_are_the_centres_of_mass_that_mdanalysis_finds_after_unwrapping(dmpc: Any) -> None:
+    beads = bead_map(topology_of_universe(dmpc), DMPC)
+    chosen = [0, 40, 114]
+    mapped = beads.apply(frames_of_universe(dmpc, chosen))
+    lipids = dmpc.select_atoms("resname DMPC")
+    groups = []
+    for bead in DMPC.beads["dmpc_10bead"].bead:
+        names = " ".join(bead.atoms)
+        groups.append(lipids.select_atoms(f"name {names} or (prop mass < 4 and bonded name {names})"))
+    assert sum(len(group) for group in groups) == len(lipids)
+    broken = 0
+    for row, k in enumerate(chosen):
+        dmpc.trajectory[k]
+        before = lipids.positions
+        lipids.unwrap(compound="fragments", reference=None)
+        broken += int((np.abs(lipids.positions - before) > 1).any(axis=1).sum())
+        expected = np.stack([group.center_of_mass(compound="residues") for group in groups], axis=1).reshape(-1, 3) / 10
+        assert np.abs(mapped.position[row] - expected).max() < 2e-6
+    assert broken > 1000  # atoms that had to be moved: the comparison is about whole molecules
+
+
+def test_methane_beads_are_the_centres_of_mass_that_mdanalysis_finds(tmp_path: Path) -> None:
+    u = universe(tmp_path, "methane_130k")
+    beads = bead_map(topology_of_universe(u), load_recipe(ROOT / "ingest/recipes/methane_130k.toml"))
+    mapped = beads.apply(frames_of_universe(u, [0, 500]))
+    for row, k in enumerate([0, 500]):
+        u.trajectory[k]
+        expected = u.atoms.center_of_mass(compound="fragments", unwrap=True) / 10
+        box = u.trajectory.ts.triclinic_dimensions / 10
+        assert same_up_to_lattice(mapped.position[row], expected, box, 2e-6)
+    assert (beads.topology.name == "CH4").all()
+    np.testing.assert_allclose(beads.topology.mass, 16.043, atol=1e-4)
+    np.testing.assert_allclose(beads.topology.charge, 0, atol=1e-6)
+
+
+def test_dmpc_beads_are_those_of_csg_map(dmpc: Any, tmp_path: Path) -> None:
+    MDAnalysis = pytest.importorskip("MDAnalysis")
+    shutil.copy(ROOT / "tests/data/dmpc_10bead_votca.trr", tmp_path)
+    votca = MDAnalysis.coordinates.TRR.TRRReader(tmp_path / "dmpc_10bead_votca.trr", convert_units=False)
+    chosen = [111, 112, 113]
+    ours = frames_of_universe(dmpc, chosen)
+    mapped = bead_map(topology_of_universe(dmpc), DMPC).apply(ours)
+    assert ours.box is not None
+    for row, step in enumerate(votca):
+        assert step.time == 15.0 * chosen[row]
+        assert same_up_to_lattice(mapped.position[row], step.positions, ours.box[row].astype(np.float64), 1e-6)
+    votca.close()
+
+
+def test_dmpc_beads_have_the_masses_charges_and_bonds_of_their_molecule(dmpc: Any) -> None:
+    source = topology_of_universe(dmpc)
+    beads = bead_map(source, DMPC).topology
+    lipid = source.molecule_kind == "DMPC"
+    assert len(beads) == 640
+    assert beads.mass.sum() == pytest.approx(source.mass[lipid].sum(), abs=1e-8)
+    assert beads.charge.sum() == pytest.approx(source.charge[lipid].sum(), abs=1e-8)
+    first = beads.molecule == 0
+    assert beads.name[first].tolist() == ["NC3", "PO4", "GL1", "GL2", "C1A", "C2A", "C3A", "C1B", "C2B", "C3B"]
+    assert beads.type[first].tolist() == ["NC3", "PO4", "GL", "GL", "CM", "CM", "CT", "CM", "CM", "CT"]
+    assert (len(beads.bond), len(beads.angle), len(beads.dihedral)) == (64 * 9, 64 * 9, 64 * 9)
+    assert (beads.molecule[beads.bond[:, 0]] == beads.molecule[beads.bond[:, 1]]).all()
+
+
+def test_dmpc_bonds_are_never_broken_by_the_box(dmpc: Any) -> None:
+    beads = bead_map(topology_of_universe(dmpc), DMPC)
+    mapped = beads.apply(frames_of_universe(dmpc, list(range(0, 115, 19))))
+    bond = beads.topology.bond
+    length = np.linalg.norm(mapped.position[:, bond[:, 0]] - mapped.position[:, bond[:, 1]], axis=-1)
+    assert 0.2 < length.min() < length.max() < 0.65
+
+
+# ---- invariance ----
+
+
+def random_chain(seed: int) -> tuple[Topology, np.ndarray, np.ndarray]:
+    """Make a branched polymer several boxes long, in a skewed box, with atoms in any order."""
+    random = np.random.default_rng(seed)
+    count = 40
+    parent = np.array([random.integers(max(0, k - 3), k) if k else 0 for k in range(count)])
+    whole = np.zeros((count, 3))
+    for k in range(1, count):
+        step = random.normal([1.5, 0.5, 0])
+        whole[k] = whole[parent[k]] + 0.5 * step / np.linalg.norm(step)
+    shuffle = np.concatenate([[0], 1 + random.permutation(count - 1)])
+    names = np.empty(count, object)
+    names[shuffle] = [f"C{k}" for k in range(count)]
+    position = np.empty((count, 3))
+    position[shuffle] = whole + random.normal(size=3)
+    bonds = [(int(shuffle[k]), int(shuffle[parent[k]])) for k in range(1, count)]
+    mass = random.uniform(5, 40, count)
+    box = np.array([[2.0, 0, 0], [0.9, 1.8, 0], [-0.8, 0.7, 2.2]])
+    return topology(" ".join(names), bonds, mass=mass), position, box
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), spread=st.integers(1, 5))
+def test_a_molecule_longer_than_the_box_is_whole_however_its_atoms_are_wrapped(seed: int, spread: int) -> None:
+    source, whole, box = random_chain(seed)
+    rows = [(f"B{b}", " ".join(f"C{k}" for k in range(5 * b, 5 * b + 5)), "") for b in range(8)]
+    beads = bead_map(source, recipe({"M": "file"}, *rows))
+    lattice = np.random.default_rng(seed + 1).integers(-spread, spread + 1, whole.shape)
+    mapped = beads.apply(frames([whole + lattice @ box], box)).position[0]
+    place = {name: k for k, name in enumerate(source.name)}
+    for b in range(8):
+        members = [place[f"C{k}"] for k in range(5 * b, 5 * b + 5)]
+        mass = source.mass[members, None]
+        centre = (whole[members] * mass).sum(0) / mass.sum()
+        # The image is the one in which the first atom of the molecule lies.
+        np.testing.assert_allclose(mapped[b], centre + lattice[0] @ box, atol=5e-6)
+    assert np.ptp(whole, axis=0).max() > 2 * box.max()
+
+
+def test_blocks_of_frames_give_the_same_bits_as_all_at_once() -> None:
+    source, whole, box = random_chain(7)
+    beads = bead_map(source, recipe({"M": "molecule"}))
+    block = frames(whole + np.random.default_rng(0).normal(0, 0.01, (9, *whole.shape)), box)
+    parts = Frames.concatenate([beads.apply(block[:4]), beads.apply(block[4:])])
+    assert (parts.position == beads.apply(block).position).all()
+    assert (beads.apply(block[::2]).position == beads.apply(block).position[::2]).all()
+
+
+def test_without_a_box_positions_are_taken_as_they_are() -> None:
+    source = topology("C1 C2", [(0, 1)])
+    beads = bead_map(source, recipe({"M": "molecule"}))
+    far = [[[0, 0, 0], [10.0, 0, 0]]]
+    for block in (frames(far), frames(far, np.zeros((3, 3)))):
+        mapped = beads.apply(block)
+        np.testing.assert_allclose(mapped.position, [[[5.0, 0, 0]]])
+    assert beads.apply(frames(far)).box is None
+
+
+# ---- what a mapping says ----
+
+
+def test_velocities_are_mass_weighted_means_and_forces_are_sums() -> None:
+    source = topology("C1 H1 C2 H2", [(0, 1), (0, 2), (2, 3)])
+    beads = bead_map(source, recipe({"M": "file"}, ("A", "C1 H1", "B"), ("B", "C2", ""), weight="equal"))
+    random = np.random.default_rng(5)
+    v, f = random.normal(size=(2, 3, 4, 3)).astype(np.float32)
+    x = random.normal(size=(3, 4, 3))
+    mapped = beads.apply(frames(x, velocity=v, force=f))
+    assert mapped.velocity is not None
+    assert mapped.force is not None
+    np.testing.assert_allclose(mapped.position[:, 0], (x[:, 0] + x[:, 1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(mapped.velocity[:, 0], (12 * v[:, 0] + v[:, 1]) / 13, atol=1e-6)
+    np.testing.assert_allclose(mapped.force[:, 0], f[:, 0] + f[:, 1], atol=1e-6)
+    np.testing.assert_array_equal(mapped.velocity[:, 1], v[:, 2])
+    assert mapped.time.tolist() == [0, 1, 2]
+
+
+def test_hydrogens_follow_their_heavy_atom_or_are_left_out() -> None:
+    source = topology("C1 H1 H2 C2 H3", [(1, 0), (2, 0), (0, 3), (3, 4)], charge=[-0.2, 0.1, 0.1, -0.1, 0.1])
+    rows = ("A", "C1", "B"), ("B", "C2", "")
+    follow = bead_map(source, recipe({"M": "file"}, *rows, hydrogens="follow")).topology
+    assert follow.mass.tolist() == [14, 13]
+    np.testing.assert_allclose(follow.charge, 0, atol=1e-12)
+    listed = bead_map(source, recipe({"M": "file"}, *rows, hydrogens="listed")).topology
+    assert listed.mass.tolist() == [12, 12]
+    assert listed.charge.tolist() == [-0.2, -0.1]
+
+
+def test_a_hydrogen_that_is_named_stays_where_it_is_named() -> None:
+    source = topology("O H1 H2", [(0, 1), (0, 2)], mass=[16, 1, 1])
+    rows = ("A", "O", "B"), ("B", "H1", "")
+    beads = bead_map(source, recipe({"M": "file"}, *rows, hydrogens="follow")).topology
+    assert beads.mass.tolist() == [17, 1]
+
+
+def test_repartitioned_hydrogens_and_massless_sites_follow_too() -> None:
+    source = topology("O H1 H2 L", [(0, 1), (0, 2), (0, 3)], mass=[9.9, 4.0, 4.0, 0.0], charge=[0, 0.5, 0.5, -1])
+    beads = bead_map(source, recipe({"M": "file"}, ("W", "O", ""), hydrogens="follow")).topology
+    assert beads.mass.tolist() == [17.9]
+    assert beads.charge.tolist() == [0.0]
+
+
+def test_beads_follow_the_order_of_the_molecules_then_of_the_mapping_file() -> None:
+    # Molecules M (atoms 0, 2), N (atom 1), M (atoms 4, 3): interleaved, the second M listed backwards.
+    source = topology(
+        "C1 X C2 C2 C1", [(0, 2), (3, 4)], molecule=[0, 1, 0, 2, 2], molecule_kind=["M", "N", "M", "M", "M"]
+    )
+    made = recipe({"M": "file", "N": "molecule"}, ("B", "C2", "A"), ("A", "C1", ""), composition={"M": 2, "N": 1})
+    beads = bead_map(source, made)
+    assert beads.topology.name.tolist() == ["B", "A", "N", "B", "A"]
+    assert beads.topology.molecule.tolist() == [0, 0, 1, 2, 2]
+    assert beads.topology.molecule_kind.tolist() == ["M", "M", "N", "M", "M"]
+    assert beads.topology.bond.tolist() == [[0, 1], [3, 4]]
+    x = np.arange(15.0).reshape(1, 5, 3)
+    assert beads.apply(frames(x)).position[0, :, 0].tolist() == [6, 0, 3, 9, 12]
+    assert composition_of(source) == {"M": 2, "N": 1}
+    assert composition_of(beads.topology) == {"M": 2, "N": 1}
+
+
+def test_dropped_molecules_leave_no_gap_in_the_numbering() -> None:
+    source = topology("X C Y D", molecule_kind=["N", "M", "N", "M"])
+    beads = bead_map(source, recipe({"M": "molecule", "N": "drop"})).topology
+    assert beads.molecule.tolist() == [0, 1]
+    assert beads.residue_id.dtype == np.int32
+
+
+def test_one_bead_for_each_residue_with_bonds_between_bonded_residues() -> None:
+    source = topology(
+        "C1 C2 C1 C2 C1 C2",
+        [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)],
+        residue=["ALA", "ALA", "GLY", "GLY", "ALA", "ALA"],
+        residue_id=[7, 7, 8, 8, 9, 9],
+    )
+    beads = bead_map(source, recipe({"M": "residue"})).topology
+    assert beads.name.tolist() == beads.type.tolist() == ["ALA", "GLY", "ALA"]
+    assert beads.residue_id.tolist() == [7, 8, 9]
+    assert beads.bond.tolist() == [[0, 1], [1, 2]]
+    assert beads.angle.tolist() == [[0, 1, 2]]
+    assert beads.mass.tolist() == [24, 24, 24]
+
+
+def test_keep_keeps_atoms_bonds_and_massless_sites_but_makes_molecules_whole() -> None:
+    source = topology("C1 C2 L", [(0, 1), (1, 2)], mass=[12, 12, 0])
+    beads = bead_map(source, recipe({"M": "keep"}))
+    assert beads.topology.name.tolist() == ["C1", "C2", "L"]
+    assert beads.topology.bond.tolist() == [[0, 1], [1, 2]]
+    assert beads.topology.angle.tolist() == [[0, 1, 2]]
+    mapped = beads.apply(frames([[[0.125, 0, 0], [1.875, 0, 0], [1.75, 0, 0]]], 2 * np.eye(3)))
+    assert mapped.position[0, :, 0].tolist() == [0.125, -0.125, -0.25]
+
+
+def test_ions_are_one_bead_of_their_kind() -> None:
+    source = topology("Na Cl", molecule_kind=["NA", "CL"], charge=[1, -1])
+    beads = bead_map(source, recipe({"NA": "molecule", "CL": "molecule"})).topology
+    assert beads.name.tolist() == ["NA", "CL"]
+    assert beads.charge.tolist() == [1, -1]
+
+
+def test_molecules_of_one_kind_may_differ_in_their_atoms() -> None:
+    source = topology("C1 C2 C1 C2 C3", [(0, 1), (2, 3), (3, 4)])
+    beads = bead_map(source, recipe({"M": "molecule"})).topology
+    assert beads.mass.tolist() == [24, 36]
+
+
+REPEATED = topology(
+    "C1 C2 P C1 C2",
+    [(0, 1), (1, 2), (2, 3), (3, 4)],
+    residue=["PA", "PA", "PC", "PA", "PA"],
+    residue_id=[1, 1, 2, 3, 3],
+)
+
+
+def test_atoms_may_be_named_by_residue_or_by_index() -> None:
+    for rows in (
+        [("A", "1:C1 1:C2", ""), ("P", "PC:P", ""), ("B", "3:C1 3:C2", "")],
+        [("A", "1-2", ""), ("P", "3-3", ""), ("B", "4-5", "")],
+    ):
+        beads = bead_map(REPEATED, recipe({"M": "file"}, *rows))
+        x = np.arange(15.0).reshape(1, 5, 3)
+        assert beads.apply(frames(x)).position[0, :, 0].tolist() == [1.5, 6, 10.5]
+
+
+def test_atoms_between_beads_carry_the_image_along_even_if_no_bead_has_them() -> None:
+    source = topology("C1 C2 H2 C3 C4 C5", [(0, 1), (1, 2), (1, 3), (3, 4), (4, 5)])
+    beads = bead_map(source, recipe({"M": "file"}, ("A", "C5", "")))
+    assert len(beads.atom) == 5  # not the hydrogen: no bead lies behind it
+    whole = np.zeros((1, 6, 3))
+    whole[0, :, 0] = [0.25, 0.75, 0.75, 1.25, 1.75, 2.25]
+    mapped = beads.apply(frames(whole - [2.0, 0, 0] * np.array([[[0], [3], [2], [5], [1], [4]]]), 2 * np.eye(3)))
+    assert mapped.position[0, 0].tolist() == [2.25, 0, 0]
+
+
+def test_a_hydrogen_never_follows_a_hydrogen() -> None:
+    # Rigid water of some force fields has a bond between its hydrogens.
+    source = topology("H1 H2 O", [(0, 1), (0, 2), (1, 2)], mass=[1, 1, 16])
+    rows = ("A", "O", "B"), ("B", "H1", "")
+    beads = bead_map(source, recipe({"M": "file"}, *rows, hydrogens="follow")).topology
+    assert beads.mass.tolist() == [17, 1]
+
+
+# ---- refusals ----
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "said"),
+    [
+        (topology("CA C2", [(0, 1)]), recipe({"M": "file"}, ("A", "C2 CAA", "")), '"CAA" in M; did you mean "CA"?'),
+        (REPEATED, recipe({"M": "file"}, ("A", "C1", "")), '2 atoms of M are named "C1"; write "1:C1" or "3:C1"'),
+        (REPEATED, recipe({"M": "file"}, ("A", "PA:C1", "")), '2 atoms of M are named "PA:C1"; write "1:C1" or "3:C1"'),
+        (topology("A A", [(0, 1)]), recipe({"M": "file"}, ("A", "A", "")), 'write "1-1" or "2-2"'),
+        (REPEATED, recipe({"M": "file"}, ("A", "2-6", "")), 'found the range "2-6", expected one inside 1-5'),
+        (REPEATED, recipe({"M": "file"}, ("A", "0-2", "")), "expected one inside 1-5"),
+        (REPEATED, recipe({"M": "file"}, ("A", "1-2", ""), ("B", "1:C2", "")), '"1:C2" is already in bead "A"'),
+        (REPEATED, recipe({"M": "file"}, ("A", "PX:C1", "")), 'no atom "PX:C1"'),
+        (
+            topology("C H", molecule=[0, 0]),
+            recipe({"M": "file"}, ("A", "C", ""), hydrogens="follow"),
+            "the topology has no bonds in M",
+        ),
+        (topology("L", mass=[0]), recipe({"M": "molecule"}), 'bead "M" has no mass'),
+        (topology("C L", [(0, 1)], mass=[12, 0]), recipe({"M": "file"}, ("A", "L", "")), 'bead "A" has no mass'),
+        (topology("C"), recipe({"N": "molecule"}), "no line for M, of which the topology has 1"),
+        (topology("C", molecule_kind=["DMPC"]), recipe({"DMPX": "molecule"}), 'did you mean "DMPC"?'),
+        (topology("C"), recipe({"M": "drop"}), "every kind of molecule is dropped"),
+        (
+            topology("C"),
+            recipe({"M": "keep"}, composition={"M": 2}),
+            "system.composition.M   found 2, the topology has 1",
+        ),
+        (
+            topology("C"),
+            recipe({"M": "keep"}, composition={"N": 1}),
+            "system.composition.N   found 1, the topology has 0",
+        ),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_topology_is_refused(source: Topology, made: Recipe, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        bead_map(source, made)
+    assert str(caught.value).startswith("s.toml: ")
+    assert said in str(caught.value)
+
+
+def test_all_disagreements_are_reported_at_once() -> None:
+    source = topology("C1 C2 X", [(0, 1)], molecule_kind=["M", "M", "N"])
+    made = recipe({"M": "file", "Q": "drop"}, ("A", "C3", ""), ("B", "C4", ""), composition={"M": 3, "N": 1})
+    with pytest.raises(InputError) as caught:
+        bead_map(source, made)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "s.toml: 5 problems"
+    for said in ("no line for N", "mapping.Q", "composition.M", '"C3"', '"C4"'):
+        assert any(said in line for line in lines)
+
+
+def test_frames_of_another_number_of_particles_are_refused() -> None:
+    beads = bead_map(topology("C1 C2"), recipe({"M": "molecule"}))
+    with pytest.raises(InputError, match="frames of 3 particles, the topology has 2"):
+        beads.apply(frames(np.zeros((1, 3, 3))))
