@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("cgstore needs Python 3.11 or newer, found %d.%d; name another: make PYTHON=python3.12" % v[:2])'
 	@echo "Installing into $(VENV), once; this takes some minutes."
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[test]"
 	@touch $@
 
 demo: $(READY)

@@ -126,11 +126,26 @@ def show(
         }
         for key, array in sorted(ds.variables.items(), key=lambda item: str(item[0]))
     ]
-    known = {**entry.metadata, **ds.attrs, "location": entry.location, "versions": entry.versions()}
+    known = _facts(entry, ds)
     table = [["variable", "dims", "shape", "dtype", "unit"]]
     table += [[str(v["name"]), ", ".join(v["dims"]), str(v["shape"]), v["dtype"], v["unit"]] for v in variables]
     facts = align([[key, plain_text(value)] for key, value in known.items() if value not in (None, "", [], {})])
     shell.answer({**known, "variables": variables}, f"{facts}\n\n{align(table)}")
+
+
+def _facts(entry: Any, ds: Any) -> dict[str, Any]:
+    """Gather what is known of the version that was opened, which need not be the listed one."""
+    from cgstore.features import kept
+    from cgstore.intake_files import is_remote
+
+    facts = {**entry.metadata, **ds.attrs, "frames": ds.sizes["frame"], "particles": ds.sizes["particle"]}
+    if ds.attrs["version"] != entry.metadata["version"]:
+        del facts["bytes"]
+        facts["time_ps"] = float(ds["time"].max() - ds["time"].min())
+    facts |= {"versions": entry.versions(), "location": entry.location}
+    if not is_remote(entry.location):
+        facts["kept"] = [f"{item.name} {item.key[:16]}" for item in kept(entry.path)]
+    return facts
 
 
 @command(app, _STORE)

@@ -146,16 +146,12 @@ def _guard(call: Callable[[], int | None], shell: Shell) -> int:
     except KeyboardInterrupt:
         complain("interrupted; what was published stays, the same command goes on from there")
         return INTERRUPTED
-    except CgstoreError as error:
-        message, code = str(error), error.exit_code
-    except OSError as error:
-        message, code = str(error), 1
     except Exception as error:
-        message, code = f"{type(error).__name__}: {error}; {_BUG}", 1
-    if shell.debug:
-        traceback.print_exc()
-    complain(message)
-    return code
+        if shell.debug:
+            traceback.print_exc()
+        known = isinstance(error, CgstoreError | OSError)
+        complain(str(error) if known else f"{type(error).__name__}: {error}; {_BUG}")
+        return error.exit_code if isinstance(error, CgstoreError) else 1
 
 
 @contextlib.contextmanager
