@@ -377,7 +377,7 @@ def test_atoms_between_beads_carry_the_image_along_even_if_no_bead_has_them() ->
 
 def test_a_hydrogen_never_follows_a_hydrogen() -> None:
     # Rigid water of some force fields has a bond between its hydrogens.
-    source = topology("H1 H2 O", [(0, 1), (0, 2), (1, 2)], mass=[1, 1, 16])
+    source = topology("H2 H1 O", [(0, 1), (0, 2), (1, 2)], mass=[1, 1, 16])
     rows = ("A", "O", "B"), ("B", "H1", "")
     beads = bead_map(source, recipe({"M": "file"}, *rows, hydrogens="follow")).topology
     assert beads.mass.tolist() == [17, 1]
