@@ -6,10 +6,11 @@ was asked about; the same question finds the same folder, whatever the path, the
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import xarray as xr
 import zarr
 from zarr.storage import LocalStore
@@ -17,7 +18,7 @@ from zarr.storage import LocalStore
 from cgstore.documents import digest
 from cgstore.errors import ConflictError, InputError, IntegrityError
 from cgstore.store.folders import publish_folder, staging
-from cgstore.store.layout import FORMAT, check_format, decode_text, open_group, plain, put_array
+from cgstore.store.layout import FORMAT, attributes_of, check_format, decode_text, dims_of, open_group, plain, put_array
 from cgstore.store.manifests import check_files, describe_files, read_sealed, write_sealed
 
 __all__ = ["Kept", "keep", "kept"]
@@ -139,12 +140,12 @@ def _read_group(group: zarr.Group) -> xr.Dataset:
     """Read the arrays of one group."""
     variables = {}
     for name, array in group.arrays():
-        attrs = dict(array.attrs)
-        values = array[...]
+        attrs = attributes_of(array)
+        values = np.asarray(array[...])
         if "flag_meanings" in attrs:
             values = decode_text(values, attrs)
             del attrs["flag_meanings"], attrs["flag_values"]
-        variables[name] = xr.Variable(array.metadata.dimension_names, values, attrs)
-    attrs = dict(group.attrs)
+        variables[name] = xr.Variable(dims_of(array), values, attrs)
+    attrs = attributes_of(group)
     own = {name: variables.pop(name) for name in attrs.pop("coordinates").split()}
     return xr.Dataset(variables, own, attrs)

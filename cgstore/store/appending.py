@@ -16,7 +16,7 @@ from cgstore.frames import Frames
 from cgstore.kernels.quantise import LARGEST_CODE, dequantise, quantise
 from cgstore.store.decoding import StoredArray, read_array
 from cgstore.store.digests import frame_digests
-from cgstore.store.layout import DIGEST, FRAME_VARIABLES, create_position, shard_frames
+from cgstore.store.layout import DIGEST, FRAME_VARIABLES, array_of, attributes_of, create_position, layout_of
 
 __all__ = ["FrameWriter", "position_dtype"]
 
@@ -66,14 +66,13 @@ class FrameWriter:
 
     def __init__(self, folder: Path, group: zarr.Group, *, where: str) -> None:
         self._folder, self._group, self._where = folder, group, where
-        position = group["position"]
-        self.particles = int(position.shape[1])
-        self.precision: float | None = position.attrs.get("scale_factor")
-        self.variables = tuple(name for name in FRAME_VARIABLES if name in group)
+        self._layout = layout_of(group)
+        self.particles, self.precision = self._layout.particles, self._layout.precision
+        self.variables, self._shard = self._layout.variables, self._layout.shard
+        position = array_of(group, "position")
         self.frames = int(position.shape[0])  # of the staged version, those in memory included
         self._written = self.frames
-        self._error = float(position.attrs.get("rounding_error", 0.0))
-        self._shard = shard_frames(self.particles)
+        self._error = float(attributes_of(position).get("rounding_error", 0.0))
         self._held: list[dict[str, NDArray[Any]]] = []
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="cgstore-writer")
         self._pending: Future[None] | None = None
@@ -90,7 +89,7 @@ class FrameWriter:
         if self.precision is not None:
             codes, largest, error = _on_grid(arrays["position"], self.precision, where=self._where, first=self.frames)
             arrays["position"] = codes
-            if largest > _INT16 and self._group["position"].dtype == np.int16:
+            if largest > _INT16 and array_of(self._group, "position").dtype == np.int16:
                 self._widen()
             self._error = max(self._error, error)
         block = {
@@ -109,7 +108,7 @@ class FrameWriter:
             )
         count = len(arrays["position"])
         for name in self.variables:
-            expected = (count, *self._group[name].shape[1:])
+            expected = (count, *array_of(self._group, name).shape[1:])
             if arrays[name].shape != expected:
                 raise InputError(f"{self._where}: {name}: found shape {arrays[name].shape}, expected {expected}")
             gridded = name == "position" and self.precision is not None
@@ -149,7 +148,7 @@ class FrameWriter:
         start, stop = self._written, self._written + len(block["position"])
         block[DIGEST] = frame_digests({**block, "position": self._decoded(block["position"])})
         for name, values in block.items():
-            array = self._group[name].with_config({"write_empty_chunks": True})
+            array = array_of(self._group, name).with_config({"write_empty_chunks": True})
             array.resize((stop, *array.shape[1:]))
             array[start:stop] = values.astype(array.dtype, copy=False)
         self._written = stop
@@ -167,12 +166,12 @@ class FrameWriter:
         self.wait()
         narrow_folder = self._folder / "position_int16"
         (self._folder / "position").rename(narrow_folder)
-        narrow = self._group["position_int16"]
-        wide = create_position(self._group, self.particles, self.precision, np.int32)
+        narrow = array_of(self._group, "position_int16")
+        wide = create_position(self._group, self._layout, np.int32)
         wide.resize(narrow.shape)
         fill = np.iinfo(np.int16).min
-        for start in range(0, len(narrow), self._shard):
-            codes = narrow[start : start + self._shard]
+        for start in range(0, narrow.shape[0], self._shard):
+            codes = np.asarray(narrow[start : start + self._shard])
             if (codes == fill).any():
                 StoredArray(narrow, self._where)[start : start + self._shard]  # says what is lost
             wide[start : start + self._shard] = codes.astype(np.int32)
@@ -183,7 +182,7 @@ class FrameWriter:
         self._hand_over()
         self.wait()
         if self.precision is not None:
-            self._group["position"].attrs["rounding_error"] = self._error
+            array_of(self._group, "position").attrs["rounding_error"] = self._error
         names = (DIGEST, *(name for name in ("time", "step", "weight") if name in self.variables))
         return {name: read_array(self._group, name, where=self._where) for name in names}
 

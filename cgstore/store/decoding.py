@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cgstore.errors import IntegrityError
 from cgstore.kernels.quantise import dequantise
-from cgstore.store.layout import decode_text, fill_value
+from cgstore.store.layout import array_of, attributes_of, decode_text, fill_value
 
 __all__ = ["StoredArray", "read_array"]
 
@@ -21,7 +21,7 @@ __all__ = ["StoredArray", "read_array"]
 class StoredArray:
     """One array of a dataset, decoded when it is indexed: what dask slices, and what a worker can unpickle."""
 
-    array: zarr.Array
+    array: zarr.Array[Any]
     where: str  # opens error messages: dataset and version
 
     @property
@@ -63,7 +63,8 @@ class StoredArray:
 
     def _decode(self, stored: NDArray[Any], key: Any) -> NDArray[Any]:
         """Turn what zarr gave into what a reader sees."""
-        attrs = self.array.attrs
+        attrs = attributes_of(self.array)
+        decoded: NDArray[Any]
         if "scale_factor" in attrs:
             decoded = np.empty(stored.shape, np.float32)
             flat = np.ascontiguousarray(stored).reshape(-1)
@@ -100,4 +101,4 @@ def read_array(group: zarr.Group, name: str, *, where: str) -> NDArray[Any]:
     ------
     IntegrityError : as indexing a `StoredArray`
     """
-    return StoredArray(group[name], where)[...]
+    return StoredArray(array_of(group, name), where)[...]

@@ -17,9 +17,10 @@ from cgstore.store.layout import (
     FORMAT,
     FRAME_VARIABLES,
     STATIC_VARIABLES,
+    array_of,
     check_format,
+    layout_of,
     open_group,
-    shard_frames,
 )
 from cgstore.store.manifests import check_files, describe_files, read_sealed, write_sealed
 
@@ -170,10 +171,10 @@ def _verify_content(folder: Path, manifest: Manifest, title: str) -> list[str]:
                 per_frame[name] = read_array(group, name, where=title)
             except IntegrityError as error:
                 problems.append(str(error))
-    frames = int(group["position"].shape[0])
+    frames = int(array_of(group, "position").shape[0])
     if frames != manifest.frames:
         problems.append(f"{title}: found {frames} frames, the manifest says {manifest.frames}")
-    shard = shard_frames(manifest.particles)
+    shard = layout_of(group).shard
     for start in range(0, frames, shard):
         problems += _verify_frames(group, per_frame.get(DIGEST), slice(start, min(start + shard, frames)), title)
     try:
@@ -190,7 +191,7 @@ def _verify_frames(group: zarr.Group, expected: Any, part: slice, title: str) ->
     for name in FRAME_VARIABLES:
         if name in group:
             try:
-                arrays[name] = StoredArray(group[name], title)[part]
+                arrays[name] = StoredArray(array_of(group, name), title)[part]
             except IntegrityError as error:
                 problems.append(str(error))
                 continue

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -31,14 +31,18 @@ __all__ = [
     "FRAME_VARIABLES",
     "STATIC_VARIABLES",
     "Layout",
+    "array_of",
+    "attributes_of",
     "block_frames",
     "check_format",
     "chunk_frames",
     "create_group",
     "create_position",
     "decode_text",
+    "dims_of",
     "encode_text",
     "fill_value",
+    "layout_of",
     "open_group",
     "plain",
     "put_array",
@@ -56,6 +60,7 @@ _CHUNK_BYTES = 2**19
 _SHARD_BYTES = 2**25
 _BLOCK_BYTES = 2**24  # of decoded float32 positions
 _MOST_CHUNK_FRAMES = 4096
+_FEW_FRAMES = 32
 _FEWEST_BLOCKS = 8
 _WHOLE_ARRAY_BYTES = 2**26
 _SAFE = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -63,20 +68,26 @@ _SAFE = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a new dataset holds besides its topology: which per-frame variables, and the grid of the positions."""
+    """What a dataset holds besides its topology: which per-frame variables, on which grid, in pieces of which size."""
 
     particles: int
-    variables: tuple[str, ...]
+    variables: tuple[str, ...]  # without the frame digests
     precision: float | None  # nm; None: lossless float32
+    chunk: int  # frames
+    shard: int  # frames
 
 
 def chunk_frames(particles: int) -> int:
     """Return the frames in a chunk: the largest power of two that keeps int16 positions within 0.5 MiB.
 
+    Within 1 MiB when that is few frames: with frames innermost, 8 frames of a bilayer with water take 6 % fewer bytes
+    than 4 (3.93 and 4.18 bytes per particle), 256 frames of beads hardly fewer than 128 (3.53 and 3.59).
+
     >>> chunk_frames(222), chunk_frames(13273), chunk_frames(1_000_000)
-    (256, 4, 1)
+    (256, 8, 1)
     """
-    return _power_of_two(_CHUNK_BYTES // (6 * particles), _MOST_CHUNK_FRAMES)
+    frames = _power_of_two(_CHUNK_BYTES // (6 * particles), _MOST_CHUNK_FRAMES)
+    return frames if frames > _FEW_FRAMES else _power_of_two(2 * _CHUNK_BYTES // (6 * particles), _MOST_CHUNK_FRAMES)
 
 
 def shard_frames(particles: int) -> int:
@@ -173,6 +184,21 @@ def open_group(folder: Path, *, write: bool = False) -> zarr.Group:
     )
 
 
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return an array of a group."""
+    return cast("zarr.Array[Any]", group[name])
+
+
+def attributes_of(stored: zarr.Array[Any] | zarr.Group) -> dict[str, Any]:
+    """Return the attributes of an array or group as plain data."""
+    return cast("dict[str, Any]", stored.attrs.asdict())
+
+
+def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return the names of the dims of an array."""
+    return cast("tuple[str, ...]", cast(Any, array.metadata).dimension_names)
+
+
 def check_format(attrs: Mapping[str, Any], *, where: str) -> None:
     """Refuse what a newer cgstore, or no cgstore, wrote.
 
@@ -191,23 +217,35 @@ def create_group(folder: Path, topology: Topology, layout: Layout, *, position_d
     for name, values in topology.arrays().items():
         variable = STATIC_VARIABLES[name]
         put_array(group, name, values, variable.dims, _attributes(variable))
-    create_position(group, layout.particles, layout.precision, position_dtype)
+    create_position(group, layout, position_dtype)
     for name in layout.variables:
         if name != "position":
             variable = FRAME_VARIABLES[name]
-            _create_frames(group, name, variable.dtype, variable.dims, layout.particles, _attributes(variable))
+            _create_frames(group, name, variable.dtype, variable.dims, layout, _attributes(variable))
     attrs = {"long_name": "leading 64 bits of the SHA-256 of what a reader sees of the frame"}
-    _create_frames(group, DIGEST, "uint64", ("frame",), layout.particles, attrs)
+    _create_frames(group, DIGEST, "uint64", ("frame",), layout, attrs)
     return group
 
 
-def create_position(group: zarr.Group, particles: int, precision: float | None, dtype: DTypeLike) -> zarr.Array:
+def layout_of(group: zarr.Group) -> Layout:
+    """Return the layout of a stored dataset, whatever cgstore would choose today."""
+    position = array_of(group, "position")
+    return Layout(
+        particles=int(position.shape[1]),
+        variables=tuple(name for name in FRAME_VARIABLES if name in group),
+        precision=attributes_of(position).get("scale_factor"),
+        chunk=position.chunks[0],
+        shard=(position.shards or position.chunks)[0],
+    )
+
+
+def create_position(group: zarr.Group, layout: Layout, dtype: DTypeLike) -> zarr.Array[Any]:
     """Make the array of positions without frames: integers on a grid, or float32 when there is none."""
     variable = FRAME_VARIABLES["position"]
     attrs = _attributes(variable)
-    if precision is not None:
-        attrs |= {"scale_factor": precision, "_FillValue": fill_value(dtype), "rounding_error": 0.0}
-    return _create_frames(group, "position", dtype, variable.dims, particles, attrs)
+    if layout.precision is not None:
+        attrs |= {"scale_factor": layout.precision, "_FillValue": fill_value(dtype), "rounding_error": 0.0}
+    return _create_frames(group, "position", dtype, variable.dims, layout, attrs)
 
 
 def _attributes(variable: Variable) -> dict[str, Any]:
@@ -217,20 +255,20 @@ def _attributes(variable: Variable) -> dict[str, Any]:
 
 
 def _create_frames(
-    group: zarr.Group, name: str, dtype: DTypeLike, dims: tuple[str, ...], particles: int, attrs: dict[str, Any]
-) -> zarr.Array:
+    group: zarr.Group, name: str, dtype: DTypeLike, dims: tuple[str, ...], layout: Layout, attrs: dict[str, Any]
+) -> zarr.Array[Any]:
     """Make a per-frame array; all of a dataset share the frames per chunk and shard, so that xarray can align them."""
-    trailing = tuple(particles if dim == "particle" else 3 for dim in dims[1:])
+    trailing = tuple(layout.particles if dim == "particle" else 3 for dim in dims[1:])
     per_particle = "particle" in dims
     kind = np.dtype(dtype)
-    shuffle = "bitshuffle" if per_particle else "shuffle"
+    shuffle: Literal["bitshuffle", "shuffle"] = "bitshuffle" if per_particle else "shuffle"
     blosc = BloscCodec(cname="zstd", clevel=5, shuffle=shuffle, typesize=kind.itemsize)
     return group.create_array(
         name,
         shape=(0, *trailing),
         dtype=kind,
-        chunks=(chunk_frames(particles), *trailing),
-        shards=(shard_frames(particles), *trailing),
+        chunks=(layout.chunk, *trailing),
+        shards=(layout.shard, *trailing),
         # Frames innermost: neighbours in memory are the same coordinate at successive times, 12 % smaller.
         filters=[TransposeCodec(order=(1, 2, 0))] if per_particle else [],
         serializer=BytesCodec(),

@@ -1,4 +1,4 @@
-"""A published version as a lazy dataset: positions decoded to float32 nm, text as text, dask chunks along the frames."""
+"""A published version as a lazy dataset: positions in float32 nm, text as text, dask chunks along the frames."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,21 @@ from urllib.parse import unquote, urlsplit
 import dask.array as da
 import xarray as xr
 import zarr
+from dask.base import tokenize
 from zarr.storage import FsspecStore, LocalStore
 
 from cgstore.errors import IntegrityError, MissingExtra, NotFound, StoreError
 from cgstore.store.decoding import StoredArray
-from cgstore.store.layout import FRAME_VARIABLES, STATIC_VARIABLES, block_frames, check_format
+from cgstore.store.layout import (
+    FRAME_VARIABLES,
+    STATIC_VARIABLES,
+    array_of,
+    attributes_of,
+    block_frames,
+    check_format,
+    dims_of,
+    layout_of,
+)
 
 __all__ = ["open_version"]
 
@@ -36,17 +46,17 @@ def open_version(location: str | Path) -> xr.Dataset:
     IntegrityError : a chunk is lost or damaged; for lazy variables when they are computed
     """
     group = _open(str(location))
-    attrs = dict(group.attrs)
+    attrs = attributes_of(group)
     check_format(attrs, where=str(location))
     where = f"{attrs.get('name', location)} v{attrs.get('version', 0):06d}"
     coordinates = str(attrs.pop("coordinates", "")).split()
     missing = {"position", "time", "step"} - set(group)
     if missing:
         raise IntegrityError(f"{where}: found no {', '.join(sorted(missing))}; run verify")
-    frames, particles = group["position"].shape[:2]
-    block = block_frames(particles, frames)
+    frames, particles = array_of(group, "position").shape[:2]
+    block = max(block_frames(particles, frames), layout_of(group).chunk)
     variables = {
-        name: _variable(StoredArray(group[name], where), block, token=f"{location}-{attrs['digest']}")
+        name: _variable(StoredArray(array_of(group, name), where), block, token=f"{location}-{attrs['digest']}")
         for name in (*FRAME_VARIABLES, *STATIC_VARIABLES)
         if name in group
     }
@@ -79,14 +89,15 @@ def _variable(stored: StoredArray, block: int, *, token: str) -> xr.Variable:
     array = stored.array
     name = array.basename
     hidden = ("scale_factor", "_FillValue", "flag_values", "flag_meanings")
-    attrs = {key: value for key, value in array.attrs.items() if key not in hidden}
-    dims = array.metadata.dimension_names
+    attrs = {key: value for key, value in attributes_of(array).items() if key not in hidden}
+    dims = dims_of(array)
     if dims[0] != "frame" or name in _EAGER:
         return xr.Variable(dims, stored[...], attrs)
-    lazy = da.from_array(
+    from_array: Any = da.from_array
+    lazy = from_array(
         stored,
         chunks=(block, *array.shape[1:]),
-        name=f"{name}-{da.core.tokenize(token, name)}",
+        name=f"{name}-{tokenize(token, name)}",
         lock=False,
         fancy=False,
         asarray=True,

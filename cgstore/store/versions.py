@@ -37,7 +37,9 @@ from cgstore.store.layout import (
     FORMAT,
     FRAME_VARIABLES,
     Layout,
+    chunk_frames,
     create_group,
+    layout_of,
     open_group,
     plain,
     shard_frames,
@@ -74,7 +76,7 @@ def stage(dataset: Path, *, base: int | None = None) -> Iterator["Stage"]:
     name = "/".join(folder.parts[-3:])
     if len(folder.parts) < 4 or not all(_PART.fullmatch(part) for part in folder.parts[-3:]):
         raise InputError(
-            f"{dataset}: found {name!r}, expected system/run/level of letters, digits and _ . + -, as in dmpc_303k/r1/cg"
+            f"{dataset}: found {name!r}, expected system/run/level of letters, digits and _.+-, as in dmpc_303k/r1/cg"
         )
     versions = list_versions(folder)
     if base is not None and base not in versions:
@@ -148,7 +150,8 @@ class Stage:
         present = {name for name, array in sample.arrays().items() if array is not None}
         variables = tuple(name for name in FRAME_VARIABLES if name in present or (name == "weight" and weighted))
         dtype = position_dtype(sample.position, precision, where=self._where)
-        layout = Layout(len(topology), variables, precision)
+        particles = len(topology)
+        layout = Layout(particles, variables, precision, chunk_frames(particles), shard_frames(particles))
         self._group = create_group(self._folder, topology, layout, position_dtype=dtype)
         self._writer = FrameWriter(self._folder, self._group, where=self._where)
 
@@ -156,7 +159,7 @@ class Stage:
         """Become a copy-on-write of a published version."""
         source = version_folder(self._dataset, base)
         manifest = read_manifest(source)
-        full = manifest.frames // shard_frames(manifest.particles)
+        full = manifest.frames // layout_of(open_group(source)).shard
         for path, entry in manifest.files.items():
             target = self._folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -229,7 +232,7 @@ class Stage:
     def _finish_group(self, group: zarr.Group, digest: str) -> None:
         """Write the attributes of the group and gather all metadata in one file."""
         coordinates = [variable.name for variable in SCHEMA if variable.coordinate and variable.name in group]
-        own = {"name": self.name, "version": self.version, "digest": digest, "cgstore_format": FORMAT}
+        own: dict[str, Any] = {"name": self.name, "version": self.version, "digest": digest, "cgstore_format": FORMAT}
         group.attrs.put({**self._attrs, **own, "coordinates": " ".join(sorted(coordinates))})
         with warnings.catch_warnings():
             # zarr warns that consolidated metadata is not in the specification yet; whoever ignores it reads as well.
