@@ -39,7 +39,7 @@ class Document(BaseModel):
 
 def _quantity(kind: str) -> BeforeValidator:
     """Make the pydantic validator that reads a string with a unit."""
-    return BeforeValidator(lambda value: value if isinstance(value, float) else parse_quantity(value, kind))
+    return BeforeValidator(lambda value: parse_quantity(value, kind))
 
 
 Time = Annotated[float, _quantity("time")]

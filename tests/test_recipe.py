@@ -158,6 +158,7 @@ REFUSED = [
     ('["water/a.xtc", "water/b*.xtc"]', "[]", "run[0].trajectory", "at least one"),
     ('["water/a.xtc", "water/b*.xtc"]', '"water/a.xtc"', "run[0].trajectory", "tuple"),
     ('"0.5 ns"', "500", "run[0].discard", "with its unit"),
+    ('"0.5 ns"', "500.0", "run[0].discard", "with its unit"),
     ('"0.5 ns"', '"0.5 nm"', "run[0].discard", "expected a time"),
     ('discard    = "0.5 ns"', "stride = 0", "run[0].stride", "greater than or equal to 1"),
     ('discard    = "0.5 ns"', 'truncated = "kep"', "run[0].truncated", 'did you mean "keep"?'),
