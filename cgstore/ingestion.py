@@ -17,7 +17,7 @@ from typing import Any
 
 from cgstore.catalog import write_catalog
 from cgstore.errors import ConflictError, InputError, MissingExtra
-from cgstore.mapping import BeadMap, bead_map
+from cgstore.mapping import BeadMap, bead_map, composition_of
 from cgstore.provenance import begins_with, digest_of_file, provenance, same_description
 from cgstore.readers.parts import RunReader, open_run
 from cgstore.readers.topologies import read_topology
@@ -77,9 +77,10 @@ class _Plan:
 
     def attrs(self, level: str) -> dict[str, Any]:
         """Return the metadata and provenance of a level."""
-        return provenance(
+        known = provenance(
             self.recipe, self.run, level, topology_digest=self.topology_digest, sources=self.reader.sources
         )
+        return {**known, "composition": composition_of(self.atoms)}
 
 
 def ingest(
@@ -205,6 +206,9 @@ def _open_plan(recipe: Recipe, run: Run, archive: Path) -> _Plan:
     """Open the files of a run and check all that can be checked before the first frame is decoded."""
     path = _inside(archive, run.topology, recipe)
     atoms = read_topology(path)
+    stated, found = recipe.system.composition, composition_of(atoms)
+    if not recipe.mapping and stated and stated != found:  # with a mapping, bead_map says it kind by kind
+        raise InputError(f"{recipe.path}: system.composition   found {stated}, the topology has {found}")
     beads = bead_map(atoms, recipe) if recipe.mapping else None
     reader = open_run(
         archive,
