@@ -255,7 +255,7 @@ print(json.dumps({"names": list(catalog), "sum": float(x.sum()), "shape": x.shap
 def read_with_plain_intake(file: Path, nested: str, cwd: Path) -> dict:
     program = PLAIN_INTAKE.replace("{name}", DMPC)
     done = subprocess.run(
-        [sys.executable, "-c", program, str(file), nested],
+        [sys.executable, "-W", "error", "-c", program, str(file), nested],
         cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
