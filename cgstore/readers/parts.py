@@ -1,0 +1,251 @@
+"""A run: the files of its parts read as one trajectory, seams removed, the start discarded, thinned by a stride."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgstore.documents import did_you_mean
+from cgstore.errors import InputError
+from cgstore.frames import Frames
+from cgstore.readers.dcd import open_dcd
+from cgstore.readers.mdtraj_files import FORMATS, open_with_mdtraj
+from cgstore.readers.sources import Source, damage, find_files, source_of
+from cgstore.readers.trr import open_trr
+from cgstore.readers.xtc import open_xtc
+
+__all__ = ["RunReader", "Source", "open_run"]
+
+Int = NDArray[np.int64]
+
+# Times in files are float32: what differs by less than its last digit is the same instant.
+_RESOLUTION = 2.0**-23
+_BLOCK = 2**22  # bytes of positions decoded at a time when a damaged file is searched for its good frames
+
+
+class _Part(Protocol):
+    """An opened file: a `Reader` that also says what is wrong after its last complete frame."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def particles(self) -> int: ...
+    @property
+    def time(self) -> NDArray[np.float64]: ...
+    @property
+    def step(self) -> Int: ...
+    @property
+    def flaw(self) -> str: ...
+    def read(self, frames: Int) -> Frames: ...
+
+
+_OPENERS: dict[str, Callable[[Path], _Part]] = {
+    ".xtc": open_xtc,
+    ".trr": open_trr,
+    ".dcd": open_dcd,
+    **dict.fromkeys(FORMATS, open_with_mdtraj),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunReader:
+    """The selected frames of a run; reading is stateless, so that blocks can be read in any order and by any thread."""
+
+    particles: int
+    time: NDArray[np.float64]  # (frame,) ps
+    step: Int  # (frame,)
+    sources: tuple[Source, ...]
+    parts: tuple[_Part, ...]
+    part: Int  # (frame,) which of the parts a frame is in
+    frame: Int  # (frame,) its number in that part
+
+    def __len__(self) -> int:
+        """Return the number of selected frames."""
+        return len(self.time)
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Decode the selected frames from `start` up to `stop`.
+
+        Raises
+        ------
+        InputError : a frame is damaged or has coordinates that are not finite
+        """
+        part, frame = self.part[start:stop], self.frame[start:stop]
+        if not len(frame):
+            return Frames(np.empty((0, self.particles, 3), np.float32), self.time[:0], self.step[:0])
+        blocks = []
+        for number in np.unique(part):
+            chosen = frame[part == number]
+            opened = self.parts[number]
+            frames = _without_empty_box(opened.read(chosen), opened.path)
+            _check_finite(frames, chosen, opened.path)
+            blocks.append(frames)
+        joined = _join(blocks, [self.parts[number].path for number in np.unique(part)])
+        arrays = {**joined.arrays(), "time": self.time[start:stop], "step": self.step[start:stop]}
+        return Frames(**arrays)
+
+
+def open_run(
+    archive: Path,
+    *,
+    trajectory: Sequence[str],
+    particles: int,
+    discard: float = 0.0,
+    stride: int = 1,
+    interval: float | None = None,
+    truncated: str = "error",
+) -> RunReader:
+    """Open the files of a run as one trajectory.
+
+    Repeated frames at seams are dropped first: those not later than a frame before them. Then frames before `discard`
+    are left out, then every `stride`-th of the rest is taken.
+
+    Parameters
+    ----------
+    archive : folder that the names are relative to; nothing is written there
+    trajectory : file names and globs, in the order of time
+    particles : what the topology has
+    discard : ps, absolute, as in the files
+    stride : take every stride-th frame
+    interval : ps between frames, for files without usable times: frames are then numbered through from time 0, and
+        no repeated frames are looked for
+    truncated : "error", or "keep" to use the frames before the damage of a truncated or damaged file
+
+    Raises
+    ------
+    InputError : a file is missing, outside the archive, of an unknown format, truncated or damaged, has another number
+        of particles or times that cannot be used; parts are not in the order of time
+    """
+    if stride < 1:
+        raise InputError(f"stride: found {stride}, expected 1 or more")
+    if interval is not None and not interval > 0:
+        raise InputError(f"interval: found {interval:g} ps, expected a positive time")
+    if truncated not in ("error", "keep"):
+        raise InputError(f'truncated: found {truncated!r}, expected "error" or "keep"')
+    paths = find_files(archive, trajectory)
+    parts = tuple(_open_part(path, particles) for path in paths)
+    good = [_good_frames(part, truncated) for part in parts]
+    part = np.repeat(np.arange(len(parts)), good)
+    frame = np.concatenate([np.arange(count) for count in good])
+    step = np.concatenate([opened.step[:count] for opened, count in zip(parts, good, strict=True)])
+    if interval is None:
+        time = np.concatenate([_times(opened, count) for opened, count in zip(parts, good, strict=True)])
+        kept = _without_repeats(time, part, paths)
+    else:
+        time = np.arange(len(part)) * interval
+        kept = np.arange(len(part))
+    kept = kept[time[kept] >= discard - _RESOLUTION * abs(discard)][::stride]
+    sources = tuple(source_of(archive, path) for path in paths)
+    return RunReader(particles, time[kept], step[kept], sources, parts, part[kept], frame[kept])
+
+
+def _open_part(path: Path, particles: int) -> _Part:
+    """Open one file by its suffix and compare its particles with those of the topology."""
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        raise InputError(
+            f'{path}: trajectories of kind "{path.suffix}" cannot be read{did_you_mean(path.suffix, _OPENERS)}'
+        )
+    try:
+        opened = opener(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if opened.particles != particles:
+        raise InputError(
+            f"{path}: it has {opened.particles} particles, the topology has {particles}; "
+            "give the topology that this trajectory was written with"
+        )
+    return opened
+
+
+def _good_frames(part: _Part, truncated: str) -> int:
+    """Return how many frames of a file are used: all, or with "keep" those before the first damaged one."""
+    frames = len(part.time)
+    if truncated == "error":
+        if part.flaw:
+            raise damage(part.path, part.flaw, good=frames)
+        return frames
+    block = max(1, _BLOCK // (12 * part.particles))
+    for start in range(0, frames, block):
+        chosen = np.arange(start, min(start + block, frames))
+        if not _sound(part, chosen):
+            return start + next(k for k in range(len(chosen)) if not _sound(part, chosen[k : k + 1]))
+    return frames
+
+
+def _sound(part: _Part, chosen: Int) -> bool:
+    """Tell whether these frames can be decoded and are finite."""
+    try:
+        _check_finite(_without_empty_box(part.read(chosen), part.path), chosen, part.path)
+    except InputError:
+        return False
+    return True
+
+
+def _times(part: _Part, frames: int) -> NDArray[np.float64]:
+    """Return the times of a file, which must tell its frames apart."""
+    time = part.time[:frames]
+    how = 'state the time between frames in its [[run]], for example interval = "1 ps"'
+    if not np.isfinite(time).all():
+        raise InputError(f"{part.path}: frame {np.argmin(np.isfinite(time))} has no finite time; {how}")
+    if len(time) > 1 and (time == time[0]).all():
+        raise InputError(
+            f"{part.path}: all {len(time)} frames have the time {time[0]:g} ps, or the format has none; {how}"
+        )
+    return time
+
+
+def _without_repeats(time: NDArray[np.float64], part: Int, paths: Sequence[Path]) -> Int:
+    """Return the frames that are later than all frames before them."""
+    before = np.maximum.accumulate(np.concatenate([[-np.inf], time]))[:-1]
+    margin = np.where(np.isfinite(before), _RESOLUTION * np.abs(before), 0.0)
+    later = time > before + margin
+    for number in np.unique(part)[1:]:
+        own = part == number
+        # A continuation may end before its predecessor did; one that begins where the run began is another run.
+        if not later[own].any() and time[own][0] <= time[0]:
+            raise InputError(
+                f"{paths[number]}: it begins at {time[own][0]:g} ps, not after {paths[0].name} does, and has no later "
+                "frame than the files before it; list the parts in the order of time, other runs as a [[run]] of "
+                'their own, files without usable times with interval = "… ps"'
+            )
+    return np.flatnonzero(later)
+
+
+def _without_empty_box(frames: Frames, path: Path) -> Frames:
+    """Replace a box of zeros, which stands for no box, by None."""
+    if frames.box is None:
+        return frames
+    empty = ~frames.box.any(axis=(1, 2))
+    if not empty.any():
+        return frames
+    if not empty.all():
+        raise InputError(f"{path}: some frames have a box, others (the one at {frames.time[empty][0]:g} ps) have none")
+    return Frames(**{**frames.arrays(), "box": None})
+
+
+def _check_finite(frames: Frames, numbers: Int, path: Path) -> None:
+    """Refuse NaN and infinity; the extremes of an array tell quickly that all of it is finite."""
+    for name in ("position", "box", "velocity", "force"):
+        array = frames.arrays()[name]
+        if array is None or not array.size or np.isfinite([array.min(), array.max()]).all():
+            continue
+        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        first = int(numbers[np.argmin(finite)])
+        raise damage(path, f"frame {first} has a {name} that is not finite", good=first)
+
+
+def _join(blocks: Sequence[Frames], paths: Sequence[Path]) -> Frames:
+    """Join frames of several parts, which must have the same arrays."""
+    if len(blocks) == 1:
+        return blocks[0]
+    for name in ("box", "velocity", "force"):
+        have = [block.arrays()[name] is not None for block in blocks]
+        if any(have) and not all(have):
+            raise InputError(
+                f"{paths[have.index(False)]}: it has no {name}, other parts of the run have; parts must agree"
+            )
+    return Frames.concatenate(blocks)
