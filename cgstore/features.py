@@ -18,7 +18,17 @@ from zarr.storage import LocalStore
 from cgstore.documents import digest
 from cgstore.errors import ConflictError, InputError, IntegrityError
 from cgstore.store.folders import publish_folder, staging
-from cgstore.store.layout import FORMAT, attributes_of, check_format, decode_text, dims_of, open_group, plain, put_array
+from cgstore.store.layout import (
+    FORMAT,
+    attributes_of,
+    check_format,
+    consolidate,
+    decode_text,
+    dims_of,
+    open_group,
+    plain,
+    put_array,
+)
 from cgstore.store.manifests import check_files, describe_files, read_sealed, write_sealed
 
 __all__ = ["Kept", "keep", "kept"]
@@ -118,6 +128,7 @@ def _write(folder: Path, result: xr.Dataset | xr.DataTree) -> None:
         group.attrs.put({**plain(ds.attrs), "coordinates": " ".join(sorted(map(str, ds.coords)))})
         for variable, array in ds.variables.items():
             put_array(group, str(variable), array.values, tuple(map(str, array.dims)), plain(array.attrs))
+    consolidate(folder)
 
 
 def _read(folder: Path, key: str) -> Any:

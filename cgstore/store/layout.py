@@ -36,6 +36,7 @@ __all__ = [
     "block_frames",
     "check_format",
     "chunk_frames",
+    "consolidate",
     "create_group",
     "create_position",
     "decode_text",
@@ -180,8 +181,21 @@ def _json(value: Any) -> Any:
 def open_group(folder: Path, *, write: bool = False) -> zarr.Group:
     """Open the zarr group in a local folder."""
     return zarr.open_group(
-        LocalStore(folder, read_only=not write), mode="r+" if write else "r", use_consolidated=not write
+        LocalStore(folder, read_only=not write), mode="r+" if write else "r", use_consolidated=False if write else None
     )
+
+
+def consolidate(folder: Path) -> None:
+    """Gather the metadata of all arrays and groups in the zarr.json of the group: the last step before publishing.
+
+    As `zarr.consolidate_metadata`, without its warning, which can only be silenced for all threads at once.
+    """
+    root = folder / "zarr.json"
+    own = json.loads(root.read_bytes())
+    files = sorted(path for path in folder.rglob("zarr.json") if path != root)
+    inside = {path.parent.relative_to(folder).as_posix(): json.loads(path.read_bytes()) for path in files}
+    own["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": inside}
+    root.write_text(json.dumps(own, indent=2), encoding="utf-8")
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -196,7 +210,7 @@ def attributes_of(stored: zarr.Array[Any] | zarr.Group) -> dict[str, Any]:
 
 def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
     """Return the names of the dims of an array."""
-    return cast("tuple[str, ...]", cast(Any, array.metadata).dimension_names)
+    return cast("tuple[str, ...]", cast(Any, array.metadata).dimension_names or ())
 
 
 def check_format(attrs: Mapping[str, Any], *, where: str) -> None:

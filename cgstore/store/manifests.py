@@ -14,7 +14,7 @@ from typing import Any
 from cgstore.documents import digest
 from cgstore.errors import IntegrityError
 
-__all__ = ["MANIFEST", "check_files", "describe_files", "read_sealed", "seal", "unseal", "write_sealed"]
+__all__ = ["MANIFEST", "check_files", "compare_file", "describe_files", "read_sealed", "seal", "unseal", "write_sealed"]
 
 MANIFEST = "MANIFEST.json"
 _SEAL = "seal"
@@ -117,10 +117,17 @@ def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]], *, deep: b
     present = set(_files_below(folder))
     problems = {path: "is not in the manifest" for path in present - set(files)}
     for path, expected in files.items():
-        if path not in present:
-            problems[path] = "is missing"
-        elif (size := (folder / path).stat().st_size) != expected["size"]:
-            problems[path] = f"has {size} bytes, expected {expected['size']}"
-        elif deep and _sha256(folder / path) != expected["sha256"]:
-            problems[path] = "is not what was published (other SHA-256)"
+        problem = compare_file(folder / path, expected, deep=deep) if path in present else "is missing"
+        if problem:
+            problems[path] = problem
     return dict(sorted(problems.items()))
+
+
+def compare_file(file: Path, expected: Mapping[str, Any], *, deep: bool) -> str | None:
+    """Return what is wrong with the size, or deep with the SHA-256, of one file; None when nothing is."""
+    size = file.stat().st_size
+    if size != expected["size"]:
+        return f"has {size} bytes, expected {expected['size']}"
+    if deep and _sha256(file) != expected["sha256"]:
+        return "is not what was published (other SHA-256)"
+    return None

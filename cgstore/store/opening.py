@@ -67,14 +67,12 @@ def open_version(location: str | Path) -> xr.Dataset:
 def _open(location: str) -> zarr.Group:
     """Open the zarr group at a path or URL, for reading only."""
     parts = urlsplit(location)
+    local = parts.scheme in ("", "file")
+    path = Path(unquote(parts.path) if parts.scheme else location)
+    if local and not path.is_dir():
+        raise NotFound(f"{location}: no such folder")
     try:
-        if parts.scheme in ("", "file"):
-            path = Path(unquote(parts.path) if parts.scheme else location)
-            if not path.is_dir():
-                raise NotFound(f"{location}: no such folder")
-            store: Any = LocalStore(path, read_only=True)
-        else:
-            store = FsspecStore.from_url(location, read_only=True)
+        store = LocalStore(path, read_only=True) if local else FsspecStore.from_url(location, read_only=True)
         return zarr.open_group(store, mode="r")
     except ImportError as error:  # fsspec names what it lacks, for example s3fs
         raise MissingExtra(f"{location}: {error}") from error

@@ -7,7 +7,6 @@ ConflictError.
 
 import re
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.errors import ZarrUserWarning
 
 from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
 from cgstore.frames import Frames
@@ -38,12 +36,14 @@ from cgstore.store.layout import (
     FRAME_VARIABLES,
     Layout,
     chunk_frames,
+    consolidate,
     create_group,
     layout_of,
     open_group,
     plain,
     shard_frames,
 )
+from cgstore.store.manifests import compare_file
 from cgstore.topology import Topology
 
 __all__ = ["Stage", "list_datasets", "list_versions", "stage"]
@@ -159,19 +159,12 @@ class Stage:
         """Become a copy-on-write of a published version."""
         source = version_folder(self._dataset, base)
         manifest = read_manifest(source)
-        full = manifest.frames // layout_of(open_group(source)).shard
-        for path, entry in manifest.files.items():
-            target = self._folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                size = (source / path).stat().st_size
-                # Only what is full is shared; the last shard and the metadata will be written again.
-                share = shutil.copyfile if _may_change(path, full) else link_or_copy
-                share(source / path, target)
-            except FileNotFoundError as error:
-                raise IntegrityError(f"{source / path}: it is missing; run verify, restore it from a copy") from error
-            if size != entry["size"]:
-                raise IntegrityError(f"{source / path}: found {size} bytes, expected {entry['size']}; run verify")
+        metadata = [path for path in manifest.files if path.endswith("zarr.json")]
+        for path in metadata:
+            _take(source, self._folder, path, manifest.files[path], share=False)
+        full = manifest.frames // layout_of(open_group(self._folder, write=True)).shard
+        for path in sorted(set(manifest.files) - set(metadata)):
+            _take(source, self._folder, path, manifest.files[path], share=not _may_change(path, full))
         self._base, self._attrs = manifest, dict(manifest.attrs)
         self._group = open_group(self._folder, write=True)
         self._writer = FrameWriter(self._folder, self._group, where=self._where)
@@ -234,10 +227,7 @@ class Stage:
         coordinates = [variable.name for variable in SCHEMA if variable.coordinate and variable.name in group]
         own: dict[str, Any] = {"name": self.name, "version": self.version, "digest": digest, "cgstore_format": FORMAT}
         group.attrs.put({**self._attrs, **own, "coordinates": " ".join(sorted(coordinates))})
-        with warnings.catch_warnings():
-            # zarr warns that consolidated metadata is not in the specification yet; whoever ignores it reads as well.
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            zarr.consolidate_metadata(group.store)
+        consolidate(self._folder)
 
     def _ready(self) -> FrameWriter:
         """Return the writer of a stage that is laid out and not yet published."""
@@ -252,9 +242,20 @@ class Stage:
             self._writer.close()
 
 
+def _take(source: Path, target: Path, path: str, expected: Mapping[str, Any], *, share: bool) -> None:
+    """Bring one file of a published version into a stage: its own copy, or shared if it will not change."""
+    (target / path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        (link_or_copy if share else shutil.copyfile)(source / path, target / path)
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{source / path}: it is missing; run verify, restore it from a copy") from error
+    # What is copied is read anyway, and would be sealed anew: damage must not become part of the next version.
+    problem = compare_file(target / path, expected, deep=not share)
+    if problem:
+        raise IntegrityError(f"{source / path}: it {problem}; run verify, restore it from a copy")
+
+
 def _may_change(path: str, full: int) -> bool:
-    """Say whether appending may rewrite this file: metadata, or a shard of frames that is not full."""
+    """Say whether appending may rewrite this file: a shard of frames that is not full."""
     match = _SHARD.fullmatch(path)
-    if match is None or match["array"] not in (*FRAME_VARIABLES, DIGEST):
-        return path.endswith("zarr.json")
-    return int(match["shard"]) >= full
+    return match is not None and match["array"] in (*FRAME_VARIABLES, DIGEST) and int(match["shard"]) >= full
