@@ -10,7 +10,7 @@ Errors are the variables with `_error` at the end of the name. Figures are matpl
 knows: nothing opens a window, nothing leaks, threads may draw at once.
 """
 
-from collections.abc import Callable
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,45 +25,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DISTRIBUTIONS", "KINDS", "figure_of", "save_figure", "save_plot"]
+__all__ = ["DISTRIBUTIONS", "KINDS", "answers", "encode_figure", "figure_of", "save_figure", "save_plot"]
 
 # Okabe and Ito, https://jfly.uni-koeln.de/color/: told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _REFERENCE = "#000000"
 _DASHES = ("-", "--", "-.", ":")
-_FORMATS = (".png", ".svg", ".pdf")
+_FORMATS = ("png", "svg", "pdf")
 _FONT = 9.0
 _WIDTH = 6.4  # inch; on a page 16 cm wide letters have their true size
-_COLUMNS = 4  # of a grid
 _OVERLAID = 4  # curves in one panel that an eye can follow; more go into a grid
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a distribution is made of: its dims, and the letters on the axes."""
+    """What a result is made of: variable and dims; the letters on the axes, and units where the attrs have none."""
 
+    variable: str
     along: str
     axis: str
-    letter: str
-    symbol: str
-    x_unit: str
-    y_unit: str
+    letter: str = ""
+    symbol: str = ""
+    x_unit: str = ""
+    y_unit: str = ""
 
 
 _SHAPES = {
-    "rdf": _Shape("pair", "r", "r", "g(r)", "nm", "1"),
-    "bond": _Shape("bond_kind", "r", "r", "p(r)", "nm", "1/nm"),
-    "angle": _Shape("angle_kind", "theta", "θ", "p(θ)", "degree", "1/degree"),
-    "dihedral": _Shape("dihedral_kind", "phi", "φ", "p(φ)", "degree", "1/degree"),
+    "rdf": _Shape("rdf", "pair", "r", "r", "g(r)", "nm", "1"),
+    "bond": _Shape("bond", "bond_kind", "r", "r", "p(r)", "nm", "1/nm"),
+    "angle": _Shape("angle", "angle_kind", "theta", "θ", "p(θ)", "degree", "1/degree"),
+    "dihedral": _Shape("dihedral", "dihedral_kind", "phi", "φ", "p(φ)", "degree", "1/degree"),
+    "potential": _Shape("energy", "pair", "r"),
+    "validation": _Shape("rdf", "pair", "r"),
+    "training": _Shape("loss", "part", "iteration"),
 }
+KINDS = tuple(_SHAPES)
+DISTRIBUTIONS = KINDS[:4]
 _PRETTY = {
-    "1": "", "": "", "degree": "°", "degrees": "°",
+    "1": "", "": "", "degree": "°",
     "1/nm": "nm⁻¹", "nm-1": "nm⁻¹", "1/degree": "(1/°)", "degree-1": "(1/°)",
-    "kJ mol-1": "kJ/mol",
 }  # fmt: skip
-
-DISTRIBUTIONS = tuple(_SHAPES)
-KINDS = (*DISTRIBUTIONS, "potential", "validation", "training")
 
 
 def figure_of(result: xr.Dataset, kind: str, pair: str | None = None) -> "Figure":
@@ -91,39 +92,47 @@ def figure_of(result: xr.Dataset, kind: str, pair: str | None = None) -> "Figure
     """
     if kind not in KINDS:
         raise NotFound(f'no plot of kind "{kind}"{did_you_mean(kind, KINDS)}')
-    variable, along = {
-        "potential": ("energy", "pair"),
-        "validation": ("rdf", "pair"),
-        "training": ("loss", "part"),
-    }.get(kind) or (kind, _SHAPES[kind].along)
-    if variable not in result or (kind != "training" and not result.sizes[along]):
+    shape = _SHAPES[kind]
+    if shape.variable not in result or (kind != "training" and not result.sizes[shape.along]):
         raise NotFound(f"{_name(result)} has no {kind}: nothing of this kind was found in it")
-    chosen = _choose(result, kind, along, pair)
-    return {**dict.fromkeys(_SHAPES, _distribution), **_DRAW}[kind](result, kind, chosen)
+    return _DRAW.get(kind, _distribution)(result, kind, _choose(result, shape, pair))
+
+
+def encode_figure(figure: "Figure", format: str) -> bytes:
+    """Return a figure as the bytes of a png (200 dots per inch), svg or pdf; equal figures give equal bytes."""
+    import matplotlib as mpl
+
+    timeless: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    stream = io.BytesIO()
+    # The ids inside an SVG are random without a salt; the context puts the setting back.
+    with mpl.rc_context({"svg.hashsalt": "cgstore"}):
+        figure.savefig(stream, format=format, dpi=200, metadata=timeless[format])
+    return stream.getvalue()
 
 
 def save_figure(figure: "Figure", output: Path) -> Path:
-    """Write a figure; the suffix says how: png (200 dots per inch), svg or pdf. Equal figures give equal bytes.
+    """Write a figure; the suffix says how: png, svg or pdf.
 
     Raises
     ------
     InputError : another suffix
     """
-    suffix = output.suffix.lower()
-    if suffix not in _FORMATS:
-        raise InputError(f'{output}: found "{suffix}", expected a suffix of {", ".join(_FORMATS)}')
-    import matplotlib as mpl
-
+    content = encode_figure(figure, _format_of(output))
     output.parent.mkdir(parents=True, exist_ok=True)
-    nameless: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    # The ids inside an SVG are random without a salt; the context puts the setting back.
-    with mpl.rc_context({"svg.hashsalt": "cgstore"}):
-        figure.savefig(output, dpi=200, metadata=nameless[suffix])
+    output.write_bytes(content)
     return output
 
 
+def _format_of(output: Path) -> str:
+    """Return the format that a suffix asks for."""
+    format = output.suffix.lower().removeprefix(".")
+    if format not in _FORMATS:
+        raise InputError(f'{output}: found the suffix "{output.suffix}", expected .{", .".join(_FORMATS)}')
+    return format
+
+
 def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, spec: Any = None) -> Path:
-    """Draw a distribution of a catalog entry into a file; it is computed and kept if nobody asked before.
+    """Draw a distribution of a catalog entry into a file.
 
     Parameters
     ----------
@@ -131,7 +140,8 @@ def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, s
     kind : one of `DISTRIBUTIONS`
     pair : as `figure_of`
     output : file to write, png, svg or pdf
-    spec : what to compute, as `cgstore.averages.onepass.load_spec` returns it
+    spec : what to compute, a `Spec` or the file of one; without it what is kept already is drawn, and the default
+        distributions are computed and kept where nothing is
 
     Raises
     ------
@@ -140,13 +150,33 @@ def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, s
     """
     if kind not in DISTRIBUTIONS:
         raise NotFound(f'{entry.name} has no plot of kind "{kind}"{did_you_mean(kind, DISTRIBUTIONS)}')
-    if output.suffix.lower() not in _FORMATS:
-        raise InputError(f'{output}: found "{output.suffix}", expected a suffix of {", ".join(_FORMATS)}')
+    _format_of(output)
     from cgstore.averages.onepass import kept_distributions
 
-    tree, _ = kept_distributions(entry.path, entry.open(), spec)
-    result = tree["rdf" if kind == "rdf" else "bonded"].to_dataset()
-    return save_figure(figure_of(result.assign_attrs(name=entry.name), kind, pair), output)
+    ds = entry.open()
+    known = [] if spec is not None else answers(entry, str(ds.attrs["digest"]))
+    tree = known[0][1] if known else kept_distributions(entry.path, ds, spec)[0]
+    result = tree["rdf" if kind == "rdf" else "bonded"].to_dataset().assign_attrs(name=entry.name)
+    return save_figure(figure_of(result, kind, pair), output)
+
+
+def answers(entry: Any, digest: str) -> list[tuple[dict[str, Any], xr.DataTree]]:
+    """Return the distributions that are kept for a content: parameters and result of each, the longest reach first."""
+    from cgstore.features import keep, kept
+
+    found = []
+    for item in kept(entry.path):
+        if item.name == "distributions" and item.dataset_digest == digest:
+            tree, _ = keep(
+                entry.path,
+                name=item.name,
+                version=item.version,
+                parameters=item.parameters,
+                dataset_digest=digest,
+                compute=xr.DataTree,  # not called: the result is there
+            )
+            found.append((item.parameters, tree))
+    return sorted(found, key=lambda answer: -float(answer[1]["rdf"]["r"].max()))
 
 
 def _name(result: xr.Dataset) -> str:
@@ -154,28 +184,22 @@ def _name(result: xr.Dataset) -> str:
     return str(result.attrs.get("name", "this result"))
 
 
-def _choose(result: xr.Dataset, kind: str, along: str, pair: str | None) -> list[str]:
+def _choose(result: xr.Dataset, shape: _Shape, pair: str | None) -> list[str]:
     """Return the pairs to draw; one that was written backwards is found too."""
-    known = [str(name) for name in result[along].values] if along in result.coords else []
+    known = [str(name) for name in result[shape.along].values] if shape.along in result.coords else []
     if pair is None:
         return known
-    backwards = "-".join(reversed(pair.split("-")))
-    for name in (pair, backwards):
+    for name in (pair, "-".join(reversed(pair.split("-")))):
         if name in known:
             return [name]
-    word = {"rdf": "pair", "potential": "pair", "validation": "pair", "training": "part"}.get(kind, f"{kind} kind")
-    raise NotFound(f'{_name(result)} has no {word} "{pair}"{did_you_mean(pair, known)}')
+    raise NotFound(f'{_name(result)} has no {shape.along.replace("_", " ")} "{pair}"{did_you_mean(pair, known)}')
 
 
-def _label(symbol: str, unit: str) -> str:
-    """Return an axis label: quantity / unit, or the quantity alone when it has no dimension."""
+def _label(symbol: str, array: xr.DataArray, default: str) -> str:
+    """Return an axis label: quantity / unit of the array, or the quantity alone when it has no dimension."""
+    unit = str(array.attrs.get("units", default))
     pretty = _PRETTY.get(unit, unit)
     return f"{symbol} / {pretty}" if pretty else symbol
-
-
-def _unit(array: xr.DataArray, default: str) -> str:
-    """Return the unit of an array, as its attrs say."""
-    return str(array.attrs.get("units", default))
 
 
 def _canvas(rows: int, columns: int, height: float, **options: Any) -> tuple["Figure", np.ndarray]:
@@ -200,11 +224,11 @@ def _head(figure: "Figure", result: xr.Dataset, what: str) -> None:
 
 def _curve(panel: "Axes", x: np.ndarray, y: np.ndarray, error: np.ndarray | None, **style: Any) -> None:
     """Draw a line and its error as a band; where no error is known there is no band."""
-    (line,) = panel.plot(x, y, linewidth=1.3, **style)
+    (line,) = panel.plot(x, y, **{"linewidth": 1.3, **style})
     if error is not None:
         known = np.isfinite(error)
         low, high = y - np.where(known, error, 0.0), y + np.where(known, error, 0.0)
-        panel.fill_between(x, low, high, where=known, color=line.get_color(), alpha=0.3, linewidth=0)
+        panel.fill_between(x, low, high, where=known, color=line.get_color(), alpha=0.35, linewidth=0)
 
 
 def _values(result: xr.Dataset, name: str, **where: str) -> np.ndarray:
@@ -219,20 +243,18 @@ def _error(result: xr.Dataset, name: str, **where: str) -> np.ndarray | None:
 
 def _support(x: np.ndarray, curves: list[np.ndarray]) -> tuple[float, float]:
     """Return the part of the axis where there is something, with a margin of a twentieth."""
-    seen = np.flatnonzero(np.any([np.nan_to_num(curve) > 0 for curve in curves], axis=0))
-    if not seen.size:
-        return float(x[0]), float(x[-1])
-    low, high = float(x[seen[0]]), float(x[seen[-1]])
-    margin = max(0.05 * (high - low), float(x[1] - x[0]) if x.size > 1 else 0.0)
-    return max(low - margin, float(min(x[0], 0.0)) if low >= 0 else low - margin), high + margin
+    seen = x[np.nan_to_num(np.array(curves)).any(axis=0)]
+    low, high = (float(seen[0]), float(seen[-1])) if seen.size else (float(x[0]), float(x[-1]))
+    margin = 0.05 * (high - low) + float(x[1] - x[0])
+    return max(low - margin, 0.0), high + margin
 
 
 def _distribution(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     """Draw distributions: up to four in one panel, more in a grid."""
     shape = _SHAPES[kind]
     x = result[shape.axis].values
-    x_label = _label(shape.letter, _unit(result[shape.axis], shape.x_unit))
-    y_label = _label(shape.symbol, _unit(result[kind], shape.y_unit))
+    x_label = _label(shape.letter, result[shape.axis], shape.x_unit)
+    y_label = _label(shape.symbol, result[kind], shape.y_unit)
     curves = [_values(result, kind, **{shape.along: name}) for name in chosen]
     errors = [_error(result, kind, **{shape.along: name}) for name in chosen]
     if len(chosen) <= _OVERLAID:
@@ -245,10 +267,11 @@ def _distribution(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
         panel.set_xlabel(x_label, fontsize=_FONT)
         panel.set_ylabel(y_label, fontsize=_FONT)
     else:
-        rows = -(-len(chosen) // _COLUMNS)
-        figure, axes = _canvas(rows, _COLUMNS, 0.7 + 1.3 * rows, sharex=kind == "rdf")
+        columns = 3 if len(chosen) <= 9 else 4
+        rows = -(-len(chosen) // columns)
+        figure, axes = _canvas(rows, columns, 0.7 + 1.3 * rows, sharex=kind in ("rdf", "dihedral"))
         for panel, name, y, error in zip(axes.flat, chosen, curves, errors, strict=False):
-            _curve(panel, x, y, error, color=_COLOURS[0])
+            _curve(panel, x, y, error, color=_COLOURS[0], linewidth=0.9)
             _frame(panel, x, [y], kind)
             panel.set_title(name, fontsize=_FONT - 1, pad=2)
         _hide(axes, len(chosen))
@@ -278,8 +301,11 @@ def _frame(panel: "Axes", x: np.ndarray, curves: list[np.ndarray], kind: str) ->
     if kind == "rdf":
         panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
         panel.set_xlim(0.0, float(x[-1]))
-    else:
-        panel.set_xlim(*_support(x, curves))
+        return
+    low, high = (-180.0, 180.0) if kind == "dihedral" else _support(x, curves)
+    if kind in ("angle", "dihedral"):
+        panel.set_xticks(np.arange(-180.0, 181.0, 90.0 if kind == "dihedral" else 30.0))
+    panel.set_xlim(low, high)
 
 
 def _potential(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
@@ -299,8 +325,8 @@ def _potential(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
         panel.set_ylim(-1.3 * depth, 2.0 * depth)
         panel.axhline(0.0, color="0.6", linewidth=0.6, zorder=0)
         panel.set_title(name, fontsize=_FONT, pad=3)
-        panel.set_xlabel(_label("r", _unit(result["r"], "nm")), fontsize=_FONT)
-        panel.set_ylabel(_label("U(r)", _unit(result["energy"], "kJ/mol")), fontsize=_FONT)
+        panel.set_xlabel(_label("r", result["r"], "nm"), fontsize=_FONT)
+        panel.set_ylabel(_label("U(r)", result["energy"], "kJ/mol"), fontsize=_FONT)
     axes[0, 0].legend(fontsize=_FONT - 1, frameon=False)
     _hide(axes, len(chosen))
     _head(figure, result, "Pair potential")
@@ -314,7 +340,7 @@ def _validation(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     figure, axes = _canvas(2 * rows, columns, 4.6 * rows + 0.4, height_ratios=[2, 1] * rows)
     for index, name in enumerate(chosen):
         block, column = divmod(index, columns)
-        _compare(axes[2 * block, column], axes[2 * block + 1, column], result, name)
+        _compare(axes[2 * block, column], axes[2 * block + 1, column], result, name, labelled=column == 0)
     for index in range(len(chosen), rows * columns):
         block, column = divmod(index, columns)
         axes[2 * block, column].set_axis_off()
@@ -327,7 +353,7 @@ def _validation(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     return figure
 
 
-def _compare(upper: "Axes", lower: "Axes", result: xr.Dataset, name: str) -> None:
+def _compare(upper: "Axes", lower: "Axes", result: xr.Dataset, name: str, *, labelled: bool) -> None:
     """Draw one pair of a validation into its two panels."""
     x = result["r"].values
     reference, *models = [str(curve) for curve in result["curve"].values]
@@ -344,10 +370,10 @@ def _compare(upper: "Axes", lower: "Axes", result: xr.Dataset, name: str) -> Non
     lower.set_xlim(upper.get_xlim())
     upper.tick_params(labelbottom=False)
     upper.set_title(name, fontsize=_FONT, pad=3)
-    if upper.get_subplotspec().is_first_col():
+    if labelled:
         upper.set_ylabel("g(r)", fontsize=_FONT)
         lower.set_ylabel("g(r) − reference", fontsize=_FONT)
-    lower.set_xlabel(_label("r", _unit(result["r"], "nm")), fontsize=_FONT)
+    lower.set_xlabel(_label("r", result["r"], "nm"), fontsize=_FONT)
 
 
 def _training(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
@@ -360,7 +386,7 @@ def _training(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
         upper.plot(x, _values(result, "part_loss", part=name), linewidth=1.0, label=name, **_style(index))
     upper.plot(x, result["loss"].values, color=_REFERENCE, linewidth=1.3, label="all" if chosen else "loss")
     upper.set_yscale("log")
-    upper.set_ylabel(_label("loss", _unit(result["loss"], "1")), fontsize=_FONT)
+    upper.set_ylabel(_label("loss", result["loss"], "1"), fontsize=_FONT)
     upper.legend(fontsize=_FONT - 1, frameon=False)
     if rows == 2:
         axes[1, 0].plot(x, result["effective"].values, color=_COLOURS[2], linewidth=1.3)
@@ -372,8 +398,4 @@ def _training(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     return figure
 
 
-_DRAW: dict[str, Callable[[xr.Dataset, str, list[str]], "Figure"]] = {
-    "potential": _potential,
-    "validation": _validation,
-    "training": _training,
-}
+_DRAW = {"potential": _potential, "validation": _validation, "training": _training}

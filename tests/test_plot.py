@@ -158,7 +158,7 @@ def test_an_unknown_suffix_is_refused_before_anything_is_computed(tmp_path: Path
 
         name = "toy/r1/cg"
 
-    with pytest.raises(InputError, match=r'found "\.gif", expected a suffix of \.png, \.svg, \.pdf'):
+    with pytest.raises(InputError, match=r'found the suffix "\.gif", expected \.png, \.svg, \.pdf'):
         save_plot(Untouched(), "rdf", output=tmp_path / "g.gif")
     with pytest.raises(NotFound, match='no plot of kind "rdff"; did you mean "rdf"'):
         save_plot(Untouched(), "rdff", output=tmp_path / "g.png")
