@@ -9,8 +9,9 @@ from cgstore.errors import InputError, NotFound
 
 __all__ = ["check_question", "facets_of", "lipids", "matches", "parse_questions"]
 
-_NOT_FACETS = {
-    "chunk_frames", "composition", "created", "created_with", "digest", "lineage", "parameters", "sources", "versions",
+_NOT_FACETS = {  # besides digests
+    "cgstore_format", "chunk_frames", "composition", "created", "created_with", "lineage", "parameters", "sources",
+    "title", "versions",
 }  # fmt: skip
 _PHOSPHOLIPID = re.compile(r"[A-Z]{2}P[CEGSAI]")  # two letters for the chains, then the head group: DMPC, POPE
 _STEROLS = frozenset({"CHOL", "CHL1", "CHL", "CLR", "ERG", "ERGO", "SITO", "STIG"})
@@ -34,7 +35,8 @@ def facets_of(metadata: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     >>> facets_of({"kind": "liquid", "composition": {"CH4": 222}, "parameters": {"sigma": 0.34}})
     {'sigma': (0.34,), 'kind': ('liquid',), 'component': ('CH4',)}
     """
-    plain = {**(metadata.get("parameters") or {}), **{k: v for k, v in metadata.items() if k not in _NOT_FACETS}}
+    own = {key: value for key, value in metadata.items() if key not in _NOT_FACETS and not key.endswith("digest")}
+    plain = {**(metadata.get("parameters") or {}), **own}
     plain["component"] = sorted(metadata.get("composition") or {})
     found = {}
     for key, value in plain.items():

@@ -12,6 +12,7 @@ __all__ = ["app"]
 app = typer.Typer()
 _STORE, _RESULTS, _START = "The store", "Results", "Start here"
 
+Spec = Annotated[Path | None, typer.Option(help="TOML file of what to compute, and how finely.", metavar="FILE")]
 Name = Annotated[str, typer.Argument(help="A dataset, system/run/level.", metavar="NAME")]
 
 
@@ -142,6 +143,7 @@ def _facts(entry: Any, ds: Any) -> dict[str, Any]:
     if ds.attrs["version"] != entry.metadata["version"]:
         del facts["bytes"]
         facts["time_ps"] = float(ds["time"].max() - ds["time"].min())
+    del facts["chunk_frames"]
     facts |= {"versions": entry.versions(), "location": entry.location}
     if not is_remote(entry.location):
         facts["kept"] = [f"{item.name} {item.key[:16]}" for item in kept(entry.path)]
@@ -215,7 +217,7 @@ def catalog(
 def distributions(
     shell: Shell,
     name: Annotated[list[str], typer.Argument(help="Datasets.", metavar="NAME")],
-    spec: Annotated[Path | None, typer.Option(help="What to compute; the defaults without it.", metavar="FILE")] = None,
+    spec: Spec = None,
 ) -> None:
     """Compute distributions with their errors and keep them; what is known already is not computed again."""
     from cgstore.averages.onepass import kept_distributions, load_spec
@@ -225,24 +227,17 @@ def distributions(
     listed = open_catalog(shell.store)
     entries = [listed[item] for item in name]
     wanted = load_spec(spec) if spec else None
-    answers = []
+    answers, lines = [], []
     with shell.progress() as progress:
         for number, entry in enumerate(entries):
             progress("distributions", number, len(entries))
             tree, computed = kept_distributions(entry.path, entry.open(), wanted)
-            kinds = {
-                str(dim): len(node[dim])
-                for node in tree.subtree
-                for dim in node.sizes
-                if dim == "pair" or str(dim).endswith("_kind")
-            }
-            answers.append({"name": entry.name, "computed": computed, "distributions": kinds})
+            sizes = {str(dim): size for node in tree.subtree for dim, size in node.sizes.items()}
+            counts = {dim: size for dim, size in sizes.items() if dim == "pair" or dim.endswith("_kind")}
+            answers.append({"name": entry.name, "computed": computed, "distributions": counts})
+            counted = ", ".join(f"{size} {dim.replace('_', ' ')}s" for dim, size in counts.items())
+            lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {counted}")
             progress("distributions", number + 1, len(entries))
-    lines = [
-        f"{answer['name']}: {'computed' if answer['computed'] else 'known already'}; "
-        + ", ".join(f"{count} {kind}" for kind, count in answer["distributions"].items())
-        for answer in answers
-    ]
     shell.answer(answers, "\n".join(lines))
 
 
@@ -254,12 +249,13 @@ def plot(
     pair: Annotated[str | None, typer.Argument(help="A-B, A-B-C …; all without it.", metavar="PAIR")] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="Picture; its suffix is the format.", metavar="FILE")],
+    spec: Spec = None,
 ) -> None:
     """Draw one kind of result, with its errors."""
     from cgstore.catalog import open_catalog
     from cgstore.plot import save_plot
 
-    written = save_plot(open_catalog(shell.store)[name], kind, pair, output=output)
+    written = save_plot(open_catalog(shell.store)[name], kind, pair, output=output, spec=spec)
     shell.answer({"written": written}, str(written))
 
 
