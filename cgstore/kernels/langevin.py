@@ -265,18 +265,41 @@ def relax(
     """Move particles along their forces until none exceeds `largest` kJ/mol/nm; return the number of moves.
 
     In each move a particle goes `stride` nm, less if its force is smaller than `largest`; a start without overlaps is
-    not touched.
+    not touched. Partners at the same place, between which no force has a direction, are first put apart in some
+    direction.
     """
     force = np.empty_like(position)
     for step in range(steps):
+        parted = _part(position, box, kind, table, cutoff, largest, stride)
         energy_and_force(position, box, kind, table, cutoff, force)
         size = np.sqrt(force[:, 0] ** 2 + force[:, 1] ** 2 + force[:, 2] ** 2)
-        if size.max() <= largest:
+        if size.max() <= largest and not parted:
             return step
         for i in range(position.shape[0]):
             for x in range(3):
                 position[i, x] += stride * force[i, x] / max(size[i], largest)
     return steps
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _part(position: Float, box: Float, kind: Index, table: Float, cutoff: float, largest: float, stride: float) -> bool:
+    """Put partners apart that are nearer than `stride` and should not be; return whether there were any."""
+    inverse = np.linalg.inv(box)
+    shift = _lattice(box)
+    wrap(position, box, inverse)
+    start, partner, _ = _pair_list(position, box, inverse, shift, stride, 64 * position.shape[0])
+    parted = False
+    for i in range(position.shape[0]):
+        for p in range(start[i], start[i + 1]):
+            j = partner[p]
+            if table[kind[i], kind[j], 0, 1] * stride <= largest:
+                continue
+            parted = True
+            random = _hash(np.uint64(i * position.shape[0] + j) * _GOLDEN)
+            for x in range(3):
+                random = _hash(random + _GOLDEN)
+                position[i, x] += stride * (2.0 * (random >> np.uint64(11)) / 2.0**53 - 1.0)
+    return parted
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
