@@ -101,7 +101,7 @@ def table_of(
 ) -> Table:
     """Make a table of energies at any distances, for example the bins of a distribution.
 
-    A natural cubic spline goes through the points. Below the first point the force goes on linearly, and never
+    A cubic spline goes through the points. Below the first point the force goes on linearly, and never
     attracts. The energy is shifted to be zero at the cutoff and multiplied, over the last `switch`, by the polynomial
     1 − 10x³ + 15x⁴ − 6x⁵, so that energy, force and its slope end at zero.
 
@@ -128,7 +128,7 @@ def table_of(
     _check_points(points, values, cutoff, spacing)
     from scipy.interpolate import CubicSpline
 
-    curve = CubicSpline(points, values, bc_type="natural")
+    curve = CubicSpline(points, values, bc_type=("not-a-knot", "natural"))
     nodes = np.linspace(0.0, cutoff, max(round(cutoff / spacing), 2) + 1)
     u, f = curve(nodes), -curve(nodes, 1)
     core = nodes < points[0]

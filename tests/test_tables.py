@@ -1,0 +1,160 @@
+"""Tables against the functions they are made from."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgstore.errors import InputError, PhysicsError
+from cgstore.tables import Table, interpolate, pmf, smooth, table_of
+from cgstore.units import BOLTZMANN
+
+R = np.arange(0.005, 1.0, 0.01)
+
+
+def lennard_jones(r: np.ndarray) -> np.ndarray:
+    return 4.0 * 1.2 * ((0.37 / r) ** 12 - (0.37 / r) ** 6)
+
+
+def lj_table(**options) -> Table:
+    r = np.arange(0.3, 1.0005, 0.005)
+    return table_of(r, lennard_jones(r), 1.0, **options)
+
+
+def test_a_table_has_the_energy_and_force_of_the_function_it_is_made_from() -> None:
+    r = np.linspace(0.32, 0.94, 777)
+    energy, force = interpolate(lj_table(), r)
+    shift = lennard_jones(np.array(1.0))
+    h = 1e-6
+    np.testing.assert_allclose(energy, lennard_jones(r) - shift, atol=3e-3)
+    np.testing.assert_allclose(force, -(lennard_jones(r + h) - lennard_jones(r - h)) / (2 * h), atol=0.5, rtol=2e-3)
+
+
+@given(st.floats(0.0, 1.1))
+def test_the_force_is_minus_the_derivative_of_the_energy_everywhere(r: float) -> None:
+    table = lj_table()
+    h = 1e-7
+    low, high = interpolate(table, max(r - h, 0.0))[0], interpolate(table, r + h)[0]
+    slope = (high - low) / (r + h - max(r - h, 0.0))
+    assert interpolate(table, r)[1] == pytest.approx(-slope, abs=2e-2, rel=1e-3)
+
+
+def test_energy_and_force_end_smoothly_at_the_cutoff() -> None:
+    table = lj_table()
+    assert table.cutoff == 1.0
+    assert table.spacing == pytest.approx(0.002)
+    assert table.energy[-1] == table.force[-1] == 0.0
+    assert abs(np.diff(table.force)[-5:]).max() < 0.01
+    energy, force = interpolate(table, [1.0, 1.5, 1e9])
+    assert not energy.any()
+    assert not force.any()
+
+
+def test_the_core_goes_on_with_a_growing_force_and_is_finite_at_zero() -> None:
+    table = lj_table()
+    core = table.r < 0.3
+    assert np.isfinite(table.energy).all()
+    assert table.force[0] > 2.0 * table.force[core][-1]
+    np.testing.assert_allclose(np.diff(table.force[core], 2), 0.0, atol=1e-8 * table.force[0])
+    edge = np.flatnonzero(~core)[0]
+    assert table.force[edge - 1] == pytest.approx(table.force[edge], rel=0.1)
+    assert table.energy[edge - 1] - table.energy[edge] == pytest.approx(0.002 * table.force[edge], rel=0.1)
+
+
+def test_a_core_never_attracts() -> None:
+    r = np.linspace(0.4, 1.0, 61)
+    table = table_of(r, 5.0 * r, 1.0)
+    assert (table.force[table.r < 0.4] >= 0.0).all()
+
+
+@pytest.mark.parametrize("cutoff", [0.5, 0.777, 1.0])
+def test_the_cutoff_is_a_node_whatever_the_spacing(cutoff: float) -> None:
+    r = np.arange(0.3, 1.0, 0.01)
+    table = table_of(r, lennard_jones(r), cutoff, spacing=0.003)
+    assert table.r[-1] == cutoff
+    assert table.spacing == pytest.approx(0.003, rel=0.01)
+
+
+def test_a_table_survives_its_arrays() -> None:
+    table = lj_table()
+    again = Table(**table.arrays())
+    np.testing.assert_array_equal(again.force, table.force)
+
+
+def test_the_pmf_of_a_boltzmann_factor_is_the_potential() -> None:
+    temperature = 112.0
+    g = np.exp(-lennard_jones(R) / (BOLTZMANN * temperature))
+    energy = pmf(g, R, temperature, passes=0)
+    sampled = g > 0.01
+    np.testing.assert_allclose(energy[sampled], lennard_jones(R)[sampled], atol=1e-12)
+    first = np.argmax(sampled)
+    core = energy[: first + 1]
+    assert np.isfinite(energy).all()
+    assert (np.diff(core) < 0.0).all()
+    assert (np.diff(core, 2) > -1e-9).all()
+    # The next unsampled bin is where the true potential is as steep: right within a factor of two.
+    assert energy[first - 1] - energy[first] == pytest.approx(
+        lennard_jones(R[first - 1]) - lennard_jones(R[first]), rel=0.5
+    )
+
+
+def test_the_pmf_of_an_empty_bin_is_finite_wherever_it_is() -> None:
+    g = np.exp(-lennard_jones(R) / (BOLTZMANN * 112.0))
+    g[60] = 0.0
+    g[70] = np.nan
+    g[:5] = np.nan
+    energy = pmf(g, R, 112.0)
+    assert np.isfinite(energy).all()
+    assert energy[60] <= -BOLTZMANN * 112.0 * np.log(0.01)
+
+
+@pytest.mark.parametrize(
+    ("g", "message"),
+    [
+        (np.zeros(100), "above 0.01 in 0 of 100 bins"),
+        (np.full(100, np.nan), "above 0.01 in 0 of 100 bins"),
+        (np.where(R > 0.98, 1.0, 0.0), "more frames"),
+        (np.where(R > 0.5, 1.0, -0.1), "negative at r = 0.005"),
+    ],
+)
+def test_a_distribution_without_samples_has_no_pmf(g: np.ndarray, message: str) -> None:
+    with pytest.raises(PhysicsError, match=message):
+        pmf(g, R, 300.0)
+
+
+def test_a_temperature_of_zero_is_refused() -> None:
+    with pytest.raises(PhysicsError, match=r"0\.0 K"):
+        pmf(np.ones(100), R, 0.0)
+
+
+def test_points_that_make_no_potential_are_refused() -> None:
+    with pytest.raises(PhysicsError, match="1 of 100 energies are not finite"):
+        table_of(R, np.where(R < 0.01, np.inf, 0.0), 1.0)
+    with pytest.raises(PhysicsError, match=r"before the cutoff at 1\.2 nm"):
+        table_of(R, 0.0 * R, 1.2)
+    with pytest.raises(InputError, match="growing"):
+        table_of(R[::-1], 0.0 * R, 1.0)
+    with pytest.raises(InputError, match="spacing 0"):
+        table_of(R, 0.0 * R, 1.0, spacing=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"r": np.linspace(0.1, 1.0, 11)}, "from 0 in equal steps"),
+        ({"energy": np.full(11, np.inf)}, "not finite"),
+        ({"energy": np.ones(11)}, "U = 1, F = 0 at the cutoff"),
+        ({"force": np.ones(10)}, "expected three times"),
+    ],
+)
+def test_what_is_no_table_is_refused(change: dict, message: str) -> None:
+    arrays = {"r": np.linspace(0.0, 1.0, 11), "energy": np.zeros(11), "force": np.zeros(11)}
+    with pytest.raises(InputError, match=message):
+        Table(**(arrays | change))
+
+
+def test_smoothing_keeps_straight_lines_and_removes_the_zigzag() -> None:
+    line = np.linspace(0.0, 3.0, 10)
+    np.testing.assert_allclose(smooth(line, passes=3), line, atol=1e-12)
+    zigzag = line + 0.1 * (-1.0) ** np.arange(10)
+    np.testing.assert_allclose(smooth(zigzag)[1:-1], line[1:-1], atol=1e-12)
