@@ -6,6 +6,7 @@ because those libraries print to the standard output and can be killed by damage
 """
 
 import contextlib
+import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,19 +109,21 @@ def _opened(path: Path) -> Iterator[Any]:
         import mdtraj
     except ImportError as error:
         raise MissingExtra.of("mdtraj", extra="ingest", purpose=f"reading {path.name}") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             with mdtraj.open(str(path)) as file:
                 _refuse_scaled(path)
                 yield file
-    except InputError:
-        raise
-    except ImportError as error:
-        raise MissingExtra(f"reading {path}: {error}") from error
-    # mdtraj and the parsers under it raise whatever a damaged file leads them to, from AssertionError to struct.error.
-    except Exception as error:
-        raise InputError(f"{path}: mdtraj cannot read it: {type(error).__name__}: {error}") from error
+        except InputError:
+            raise
+        except ImportError as error:
+            raise MissingExtra(f"reading {path}: {error}") from error
+        # mdtraj and the parsers under it raise whatever a damaged file leads them to, from AssertionError to
+        # struct.error, and leave the file open in a frame of the traceback.
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)
+            raise InputError(f"{path}: mdtraj cannot read it: {type(error).__name__}: {error}") from error
 
 
 def _refuse_scaled(path: Path) -> None:
@@ -135,7 +138,7 @@ def _refuse_scaled(path: Path) -> None:
 
 def _frames(file: Any, start: int, count: int | None) -> Frames:
     """Read consecutive frames and give them our names and units."""
-    if start:
+    if count is not None:
         file.seek(start)
     data = file.read(count)
     scale = 0.1 if file.distance_unit == "angstroms" else 1.0

@@ -1,0 +1,101 @@
+"""Formats through mdtraj: units, boxes, times, and errors that name the file."""
+
+import warnings
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from cgstore.errors import InputError
+from cgstore.readers.mdtraj_files import open_with_mdtraj
+
+FRAMES, PARTICLES = 5, 6
+
+
+@pytest.fixture
+def trajectory() -> mdtraj.Trajectory:
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for _ in range(PARTICLES):
+        topology.add_atom("C", mdtraj.element.carbon, topology.add_residue("MOL", chain))
+    position = np.random.default_rng(1).uniform(0, 3, (FRAMES, PARTICLES, 3)).astype(np.float32)
+    lengths = np.tile(np.float32([3.0, 3.2, 3.5]), (FRAMES, 1))
+    angles = np.tile(np.float32([90.0, 80.0, 110.0]), (FRAMES, 1))
+    return mdtraj.Trajectory(position, topology, np.arange(FRAMES) * 2.5, lengths, angles)
+
+
+def save(trajectory: mdtraj.Trajectory, path: Path) -> Path:
+    """Write with mdtraj, which warns that SciPy writes NetCDF slowly."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trajectory.save(str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "tolerance", "has_time", "has_box"),
+    [
+        (".nc", 1e-6, True, True),
+        (".gro", 6e-4, True, True),
+        (".pdb", 1e-4, False, True),
+        (".lammpstrj", 1e-4, False, True),
+        (".xyz", 1e-4, False, False),
+    ],
+)
+def test_a_format_is_read_in_our_units(
+    tmp_path: Path, trajectory: mdtraj.Trajectory, suffix: str, tolerance: float, has_time: bool, has_box: bool
+) -> None:
+    reader = open_with_mdtraj(save(trajectory, tmp_path / f"a{suffix}"))
+    assert (reader.particles, len(reader.time), reader.flaw) == (PARTICLES, FRAMES, "")
+    assert reader.time.tolist() == [2.5 * k if has_time else 0.0 for k in range(FRAMES)]
+    chosen = np.array([3, 4, 0, 2])
+    frames = reader.read(chosen)
+    assert frames.position.dtype == np.float32
+    np.testing.assert_allclose(frames.position, trajectory.xyz[chosen], atol=tolerance)
+    assert (frames.box is not None) == has_box
+    if frames.box is not None:
+        np.testing.assert_allclose(frames.box, trajectory.unitcell_vectors[chosen], atol=2e-3)
+    assert frames.step.tolist() == chosen.tolist()
+
+
+def test_scaled_lammps_coordinates_are_refused(tmp_path: Path, trajectory: mdtraj.Trajectory) -> None:
+    path = save(trajectory, tmp_path / "a.lammpstrj")
+    path.write_text(path.read_text().replace(" xu yu zu", " xs ys zs"))
+    with pytest.raises(InputError, match=r"a\.lammpstrj: coordinates are scaled"):
+        open_with_mdtraj(path)
+
+
+@pytest.mark.parametrize("suffix", [".lammpstrj", ".xyz"])
+def test_a_truncated_text_file_tells_its_complete_frames(
+    tmp_path: Path, trajectory: mdtraj.Trajectory, suffix: str
+) -> None:
+    path = save(trajectory, tmp_path / f"a{suffix}")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-4]))
+    reader = open_with_mdtraj(path)
+    assert len(reader.time) == FRAMES - 1
+    assert f"middle of frame {FRAMES - 1}" in reader.flaw
+
+
+@pytest.mark.parametrize("lines", [1, 4])
+def test_a_truncated_gro_is_an_input_error(tmp_path: Path, trajectory: mdtraj.Trajectory, lines: int) -> None:
+    path = save(trajectory, tmp_path / "a.gro")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-lines]))
+    with pytest.raises(InputError, match=r"a\.gro"):
+        open_with_mdtraj(path)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".gro", ".pdb", ".lammpstrj", ".xyz"])
+@pytest.mark.parametrize("content", [b"", b"nonsense\n" * 40, bytes(range(256)) * 4])
+def test_what_is_no_trajectory_is_an_input_error(tmp_path: Path, suffix: str, content: bytes) -> None:
+    (tmp_path / f"a{suffix}").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\{suffix}: "):
+        open_with_mdtraj(tmp_path / f"a{suffix}")
+
+
+def test_a_truncated_netcdf_is_an_input_error(tmp_path: Path, trajectory: mdtraj.Trajectory) -> None:
+    path = save(trajectory, tmp_path / "a.nc")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"a\.nc: mdtraj cannot read it"):
+        open_with_mdtraj(path)
