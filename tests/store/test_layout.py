@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,10 +11,12 @@ from cgstore.store.layout import (
     block_frames,
     check_format,
     chunk_frames,
+    consolidate,
     decode_text,
     encode_text,
     fill_value,
     plain,
+    put_array,
     shard_frames,
 )
 
@@ -79,3 +82,21 @@ def test_a_newer_format_is_refused():
         check_format({"cgstore_format": 2}, where="x")
     with pytest.raises(StoreError, match="None"):
         check_format({}, where="x")
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_consolidated_metadata_are_those_that_zarr_would_write(tmp_path):
+    root = zarr.create_group(tmp_path, attributes={"β": 1})
+    for path in ("", "rdf", "bonded/bond"):
+        group = root.require_group(path) if path else root
+        put_array(group, "r", np.arange(3.0), ("r",), {"units": "nm"})
+        put_array(group, "pair", np.array(["A-B", ""]), ("pair",), {})
+    consolidate(tmp_path)
+    ours = zarr.open_group(tmp_path, mode="r", use_consolidated=True)
+    members = {name: member.metadata for name, member in ours.members(max_depth=None)}
+    zarr.consolidate_metadata(tmp_path)
+    theirs = zarr.open_group(tmp_path, mode="r", use_consolidated=True)
+    expected = {name: member.metadata for name, member in theirs.members(max_depth=None)}
+    assert list(members) == list(expected)
+    assert repr(members) == repr(expected)  # NaN is not equal to itself
+    assert ours.attrs.asdict() == {"β": 1}
