@@ -6,6 +6,7 @@ because those libraries print to the standard output and can be killed by damage
 """
 
 import contextlib
+import importlib.util
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -109,6 +110,9 @@ def _opened(path: Path) -> Iterator[Any]:
         import mdtraj
     except ImportError as error:
         raise MissingExtra.of("mdtraj", extra="ingest", purpose=f"reading {path.name}") from error
+    # mdtraj would print a page of advice.
+    if path.suffix.lower() in (".h5", ".hdf5") and importlib.util.find_spec("tables") is None:
+        raise MissingExtra(f"reading {path} needs PyTables, which is not installed; pip install tables")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -117,8 +121,6 @@ def _opened(path: Path) -> Iterator[Any]:
                 yield file
         except InputError:
             raise
-        except ImportError as error:
-            raise MissingExtra(f"reading {path}: {error}") from error
         # mdtraj and the parsers under it raise whatever a damaged file leads them to, from AssertionError to
         # struct.error, and leave the file open in a frame of the traceback.
         except Exception as error:

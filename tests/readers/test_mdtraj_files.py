@@ -1,5 +1,6 @@
 """Formats through mdtraj: units, boxes, times, and errors that name the file."""
 
+import importlib.util
 import warnings
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgstore.errors import InputError
+from cgstore.errors import InputError, MissingExtra
 from cgstore.readers.mdtraj_files import open_with_mdtraj
 
 FRAMES, PARTICLES = 5, 6
@@ -99,3 +100,18 @@ def test_a_truncated_netcdf_is_an_input_error(tmp_path: Path, trajectory: mdtraj
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"a\.nc: mdtraj cannot read it"):
         open_with_mdtraj(path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tables") is not None, reason="PyTables is installed")
+def test_hdf5_without_pytables_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.h5").write_bytes(b"x")
+    with pytest.raises(MissingExtra, match=r"a\.h5 needs PyTables, which is not installed; pip install tables$"):
+        open_with_mdtraj(tmp_path / "a.h5")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tables") is None, reason="needs PyTables")
+def test_hdf5_is_read_in_our_units(tmp_path: Path, trajectory: mdtraj.Trajectory) -> None:
+    reader = open_with_mdtraj(save(trajectory, tmp_path / "a.h5"))
+    assert reader.time.tolist() == [2.5 * k for k in range(FRAMES)]
+    assert (reader.read(np.array([3, 1])).position == trajectory.xyz[[3, 1]]).all()
