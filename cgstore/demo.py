@@ -26,7 +26,8 @@ _NEEDS = {"MDAnalysis": "ingest", "mdtraj": "ingest", "torch": "learn"}
 _DISAGREES = 3  # exit code of `cgstore validate`
 _METHANE = "methane_112k/r1/cg methane_130k/r1/cg methane_150k/r1/cg"
 _PLAIN_INTAKE = (
-    """python -c "import intake; print(intake.open_catalog('store/catalog.yaml')['dmpc_303k/r1/cg'].read())\""""
+    "python -c \"import intake; ds = intake.open_catalog('store/catalog.yaml')['dmpc_303k/r1/cg'].read(); "
+    'print(ds.position)"'
 )
 
 
