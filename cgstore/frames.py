@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,14 +53,20 @@ class Frames:
 class Reader(Protocol):
     """One trajectory file, opened: what a new format has to provide.
 
-    `time` and `step` of all frames are known at opening (from an index, not from decoding); `read` decodes the
-    frames asked for, in the order asked for, and raises InputError on damage.
+    Everything but the coordinates is known at opening, from an index and not from decoding. Damage behind the last
+    complete frame is not an error of opening: `flaw` says what it is, in words, and is empty for a sound file.
     """
 
-    particles: int
-    time: NDArray[np.float64]  # (frame,) ps
-    step: NDArray[np.int64]  # (frame,)
-
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+    @property
+    def particles(self) -> int: ...  # noqa: D102
+    @property
+    def time(self) -> NDArray[np.float64]: ...  # noqa: D102 (frame,) ps
+    @property
+    def step(self) -> NDArray[np.int64]: ...  # noqa: D102 (frame,)
+    @property
+    def flaw(self) -> str: ...  # noqa: D102
     def read(self, frames: NDArray[np.int64]) -> Frames:
-        """Decode these frames (indices into `time`)."""
+        """Decode these frames, indices into `time`, in this order; raise InputError on damage."""
         ...

@@ -8,7 +8,7 @@ bounds: a load reads the eight bytes at its address, whoever asks for it has mad
 from typing import Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 

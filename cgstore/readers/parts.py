@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
-from cgstore.frames import Frames
+from cgstore.frames import Frames, Reader
 from cgstore.readers.dcd import open_dcd
 from cgstore.readers.mdtraj_files import FORMATS, open_with_mdtraj
 from cgstore.readers.sources import Source, damage, find_files, source_of
@@ -26,23 +25,7 @@ _RESOLUTION = 2.0**-23
 _BLOCK = 2**22  # bytes of positions decoded at a time when a damaged file is searched for its good frames
 
 
-class _Part(Protocol):
-    """An opened file: a `Reader` that also says what is wrong after its last complete frame."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def particles(self) -> int: ...
-    @property
-    def time(self) -> NDArray[np.float64]: ...
-    @property
-    def step(self) -> Int: ...
-    @property
-    def flaw(self) -> str: ...
-    def read(self, frames: Int) -> Frames: ...
-
-
-_OPENERS: dict[str, Callable[[Path], _Part]] = {
+_OPENERS: dict[str, Callable[[Path], Reader]] = {
     ".xtc": open_xtc,
     ".trr": open_trr,
     ".dcd": open_dcd,
@@ -58,7 +41,7 @@ class RunReader:
     time: NDArray[np.float64]  # (frame,) ps
     step: Int  # (frame,)
     sources: tuple[Source, ...]
-    parts: tuple[_Part, ...]
+    parts: tuple[Reader, ...]
     part: Int  # (frame,) which of the parts a frame is in
     frame: Int  # (frame,) its number in that part
 
@@ -142,7 +125,7 @@ def open_run(
     return RunReader(particles, time[kept], step[kept], sources, parts, part[kept], frame[kept])
 
 
-def _open_part(path: Path, particles: int) -> _Part:
+def _open_part(path: Path, particles: int) -> Reader:
     """Open one file by its suffix and compare its particles with those of the topology."""
     opener = _OPENERS.get(path.suffix.lower())
     if opener is None:
@@ -161,7 +144,7 @@ def _open_part(path: Path, particles: int) -> _Part:
     return opened
 
 
-def _good_frames(part: _Part, truncated: str) -> int:
+def _good_frames(part: Reader, truncated: str) -> int:
     """Return how many frames of a file are used: all, or with "keep" those before the first damaged one."""
     frames = len(part.time)
     if truncated == "error":
@@ -176,7 +159,7 @@ def _good_frames(part: _Part, truncated: str) -> int:
     return frames
 
 
-def _sound(part: _Part, chosen: Int) -> bool:
+def _sound(part: Reader, chosen: Int) -> bool:
     """Tell whether these frames can be decoded and are finite."""
     try:
         _check_finite(_without_empty_box(part.read(chosen), part.path), chosen, part.path)
@@ -185,7 +168,7 @@ def _sound(part: _Part, chosen: Int) -> bool:
     return True
 
 
-def _times(part: _Part, frames: int) -> NDArray[np.float64]:
+def _times(part: Reader, frames: int) -> NDArray[np.float64]:
     """Return the times of a file, which must tell its frames apart."""
     time = part.time[:frames]
     how = 'state the time between frames in its [[run]], for example interval = "1 ps"'
