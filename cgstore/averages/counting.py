@@ -81,20 +81,17 @@ def count_blocks(ds: xr.Dataset, counters: Sequence[Counter]) -> list[list[xr.Da
     length = block_length(frames, numbers=numbers)
     task = _task_frames(frames, particles, length)
     tasks = _tasks(ds, counters, task, min(length, task))
-    if task < length:
-        step = length // task
-        tasks = [delayed(_add)(tasks[start : start + step]) for start in range(0, len(tasks), step)]
-    per_task = max(task, length) // length
+    results = delayed(_assemble, pure=False)(tasks, max(length // task, 1))
     blocks = -(-frames // length)
-    sizes = [min(per_task, blocks - start) for start in range(0, blocks, per_task)]
-    weight = _join([result[0] for result in tasks], sizes, (), np.float64)
+    lazy: Any = da  # dask has no types
+    weight = lazy.from_delayed(results[0], (blocks,), np.float64)
     statistics, place = [], 1
     for counter in counters:
         found = []
         for histogram in counter.histograms:
-            shape = histogram.norm.shape
-            count = _join([result[place] for result in tasks], sizes, shape, np.int64)
-            total = _join([result[place + 1] for result in tasks], sizes, shape, np.float64)
+            shape = (blocks, *histogram.norm.shape)
+            count = lazy.from_delayed(results[place], shape, np.int64)
+            total = lazy.from_delayed(results[place + 1], shape, np.float64)
             found.append(_label(ds, histogram, length, weight, count, total))
             place += 2
         statistics.append(found)
@@ -198,17 +195,17 @@ def _count(
     return tuple(results)
 
 
-def _add(parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-    """Add up the parts of one block, in their order: the same bits whoever computed them."""
-    return tuple(sum(arrays[1:], start=arrays[0]) for arrays in zip(*parts, strict=True))
+def _assemble(parts: Sequence[tuple[np.ndarray, ...]], per_block: int) -> list[np.ndarray]:
+    """Join the results of all tasks; add up each `per_block` of them in order, which fixes the bits."""
+    if per_block > 1:
+        starts = range(0, len(parts), per_block)
+        parts = [tuple(map(_sum, zip(*parts[start : start + per_block], strict=True))) for start in starts]
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def _join(results: Sequence[Any], sizes: Sequence[int], shape: tuple[int, ...], dtype: type) -> Any:
-    """Join the blocks of all tasks as one dask array."""
-    lazy: Any = da  # dask has no types
-    return lazy.concatenate(
-        [lazy.from_delayed(result, (size, *shape), dtype) for result, size in zip(results, sizes, strict=True)]
-    )
+def _sum(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Add arrays up in their order."""
+    return np.asarray(sum(arrays[1:], start=arrays[0]))
 
 
 def _label(ds: xr.Dataset, histogram: Histogram, length: int, weight: Any, count: Any, total: Any) -> xr.Dataset:
