@@ -6,6 +6,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cgstore.averages.onepass import RdfSpec, Spec, kept_distributions

@@ -67,7 +67,7 @@ print(f"area per lipid: {float(area.mean()):.3f} nm²")
 
 # %%
 g = cgstore.rdf(ds, pairs=[("NC3", "PO4")], r_max=1.5).compute()
-top = int(g["rdf"][0].argmax("r"))
+top = int(g["rdf"].values.argmax())
 print(f"choline to phosphate: g = {g['rdf'].values[0, top]:.2f} ± {g['rdf_error'].values[0, top]:.2f} "
       f"at {float(g['r'][top]):.3f} nm")  # fmt: skip
 
