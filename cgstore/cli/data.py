@@ -19,13 +19,18 @@ Name = Annotated[str, typer.Argument(help="A dataset, system/run/level.", metava
 @command(app, _START)
 def demo(
     shell: Shell,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tour leaves its results.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tour leaves its results.")] = Path(
+        "cgstore-demo"
+    ),
 ) -> None:
     """Take the whole tour on the archive that ships with cgstore."""
     from cgstore.demo import run
 
+    if not (shell.json or shell.quiet):
+        run(folder, say=typer.echo)  # the transcript is the answer
+        return
     report = run(folder, say=shell.say)
-    shell.answer({"folder": folder, "report": report}, f"report: {report}")
+    shell.answer({"folder": folder, "report": report}, str(report))
 
 
 @command(app, _START)
@@ -235,7 +240,7 @@ def distributions(
             sizes = {str(dim): size for node in tree.subtree for dim, size in node.sizes.items()}
             counts = {dim: size for dim, size in sizes.items() if dim == "pair" or dim.endswith("_kind")}
             answers.append({"name": entry.name, "computed": computed, "distributions": counts})
-            counted = ", ".join(f"{size} {dim.replace('_', ' ')}s" for dim, size in counts.items())
+            counted = ", ".join(f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size)
             lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {counted}")
             progress("distributions", number + 1, len(entries))
     shell.answer(answers, "\n".join(lines))
@@ -262,10 +267,11 @@ def plot(
 @command(app, _RESULTS)
 def report(
     shell: Shell,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the pages.", metavar="DIR")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the page.", metavar="DIR")],
+    fit: Annotated[list[Path] | None, typer.Option(help="A fit to show; may be repeated.", metavar="FITDIR")] = None,
 ) -> None:
-    """Write the store as HTML pages that need no server."""
+    """Write the store as one HTML page that needs no server."""
     from cgstore.report import write_report
 
-    written = write_report(shell.folder(), output)
+    written = write_report(shell.folder(), output, fits=fit or ())
     shell.answer({"written": written}, str(written))
