@@ -199,15 +199,12 @@ def _countable(
 ) -> NDArray[np.float64]:
     """Return how many pairs of each row may be counted: all, less those within groups, less the excluded ones."""
     types = len(row)
-
-    def within(members: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the ordered pairs of each two types, from how many members of each type the groups have."""
-        return members.T @ members - np.diag(members.sum(axis=0))
-
     _, number = np.unique(group, return_inverse=True)
     members = np.zeros((number.max(initial=-1) + 1, types), np.int64)
     np.add.at(members, (number, type_index), 1)
-    allowed = within(members.sum(axis=0, keepdims=True)) - within(members)
+    everywhere = members.sum(axis=0)
+    # Ordered pairs; that of a particle with itself is in both terms, since every particle is in a group.
+    allowed = np.outer(everywhere, everywhere) - members.T @ members
     ends = type_index[excluded]
     np.subtract.at(allowed, (ends[:, 0], ends[:, 1]), 1)
     np.subtract.at(allowed, (ends[:, 1], ends[:, 0]), 1)
