@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
 
 from cgstore.averages.blocks import distribution_of_blocks
 from cgstore.averages.counting import Counter, Histogram, count_blocks, result_attrs
@@ -200,11 +201,11 @@ def _countable(
     """Return how many pairs of each row may be counted: all, less those within groups, less the excluded ones."""
     types = len(row)
     _, number = np.unique(group, return_inverse=True)
-    members = np.zeros((number.max(initial=-1) + 1, types), np.int64)
-    np.add.at(members, (number, type_index), 1)
-    everywhere = members.sum(axis=0)
+    # (group, type) how many members; sparse, because at the level of atoms it is long and wide
+    members = csr_array(coo_array((np.ones(len(number), np.int64), (number, type_index)), shape=(len(number), types)))
+    everywhere = np.bincount(type_index, minlength=types)
     # Ordered pairs; that of a particle with itself is in both terms, since every particle is in a group.
-    allowed = np.outer(everywhere, everywhere) - members.T @ members
+    allowed = np.outer(everywhere, everywhere) - (members.T @ members).toarray()
     ends = type_index[excluded]
     np.subtract.at(allowed, (ends[:, 0], ends[:, 1]), 1)
     np.subtract.at(allowed, (ends[:, 1], ends[:, 0]), 1)
