@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.storage import LocalStore
 
 from cgstore.documents import digest
 from cgstore.errors import ConflictError, InputError, IntegrityError
@@ -30,6 +29,7 @@ from cgstore.store.layout import (
     put_array,
 )
 from cgstore.store.manifests import check_files, describe_files, read_sealed, write_sealed
+from cgstore.store.stopping import StoppableStore
 
 __all__ = ["Kept", "keep", "kept"]
 
@@ -119,7 +119,16 @@ def kept(dataset_dir: Path) -> list[Kept]:
 def _write(folder: Path, result: xr.Dataset | xr.DataTree) -> None:
     """Write a result as a zarr group, a tree as groups in groups."""
     tree = result if isinstance(result, xr.DataTree) else xr.DataTree(result)
-    root = zarr.create_group(LocalStore(folder), zarr_format=3)
+    store = StoppableStore(folder)
+    try:
+        _write_tree(zarr.create_group(store, zarr_format=3), tree)
+    finally:
+        store.stop()
+    consolidate(folder)
+
+
+def _write_tree(root: zarr.Group, tree: xr.DataTree) -> None:
+    """Write the nodes of a tree."""
     for node in tree.subtree:
         path = node.path.strip("/")
         group = root.require_group(path) if path else root
@@ -128,7 +137,6 @@ def _write(folder: Path, result: xr.Dataset | xr.DataTree) -> None:
         group.attrs.put({**plain(ds.attrs), "coordinates": " ".join(sorted(map(str, ds.coords)))})
         for variable, array in ds.variables.items():
             put_array(group, str(variable), array.values, tuple(map(str, array.dims)), plain(array.attrs))
-    consolidate(folder)
 
 
 def _read(folder: Path, key: str) -> Any:

@@ -23,6 +23,7 @@ from zarr.storage import LocalStore
 
 from cgstore.errors import InputError, StoreError
 from cgstore.schema import SCHEMA, Variable
+from cgstore.store.stopping import StoppableStore
 from cgstore.topology import Topology
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "fill_value",
     "layout_of",
     "open_group",
+    "open_stage",
     "plain",
     "put_array",
     "shard_frames",
@@ -178,11 +180,14 @@ def _json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r}")
 
 
-def open_group(folder: Path, *, write: bool = False) -> zarr.Group:
-    """Open the zarr group in a local folder."""
-    return zarr.open_group(
-        LocalStore(folder, read_only=not write), mode="r+" if write else "r", use_consolidated=False if write else None
-    )
+def open_group(folder: Path) -> zarr.Group:
+    """Open the zarr group in a local folder, for reading only."""
+    return zarr.open_group(LocalStore(folder, read_only=True), mode="r")
+
+
+def open_stage(store: StoppableStore) -> zarr.Group:
+    """Open the zarr group in a staged folder, for writing."""
+    return zarr.open_group(store, mode="r+", use_consolidated=False)
 
 
 def consolidate(folder: Path) -> None:
@@ -225,9 +230,9 @@ def check_format(attrs: Mapping[str, Any], *, where: str) -> None:
         raise StoreError(f"{where}: found cgstore_format {found!r}, expected at most {FORMAT}; update cgstore")
 
 
-def create_group(folder: Path, topology: Topology, layout: Layout, *, position_dtype: DTypeLike) -> zarr.Group:
+def create_group(store: StoppableStore, topology: Topology, layout: Layout, *, position_dtype: DTypeLike) -> zarr.Group:
     """Make the group of a new dataset: the static arrays filled, the per-frame arrays without frames."""
-    group = zarr.create_group(LocalStore(folder), zarr_format=3)
+    group = zarr.create_group(store, zarr_format=3)
     for name, values in topology.arrays().items():
         variable = STATIC_VARIABLES[name]
         put_array(group, name, values, variable.dims, _attributes(variable))

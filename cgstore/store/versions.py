@@ -39,11 +39,12 @@ from cgstore.store.layout import (
     consolidate,
     create_group,
     layout_of,
-    open_group,
+    open_stage,
     plain,
     shard_frames,
 )
 from cgstore.store.manifests import compare_file
+from cgstore.store.stopping import StoppableStore
 from cgstore.topology import Topology
 
 __all__ = ["Stage", "list_datasets", "list_versions", "stage"]
@@ -97,6 +98,7 @@ class Stage:
 
     def __init__(self, dataset: Path, folder: Path, *, name: str, version: int) -> None:
         self._dataset, self._folder = dataset, folder
+        self._store = StoppableStore(folder)
         self.name, self.version = name, version
         self._attrs: dict[str, Any] = {}
         self._base: Manifest | None = None
@@ -152,7 +154,7 @@ class Stage:
         dtype = position_dtype(sample.position, precision, where=self._where)
         particles = len(topology)
         layout = Layout(particles, variables, precision, chunk_frames(particles), shard_frames(particles))
-        self._group = create_group(self._folder, topology, layout, position_dtype=dtype)
+        self._group = create_group(self._store, topology, layout, position_dtype=dtype)
         self._writer = FrameWriter(self._folder, self._group, where=self._where)
 
     def _continue(self, base: int) -> None:
@@ -162,11 +164,11 @@ class Stage:
         metadata = [path for path in manifest.files if path.endswith("zarr.json")]
         for path in metadata:
             _take(source, self._folder, path, manifest.files[path], share=False)
-        full = manifest.frames // layout_of(open_group(self._folder, write=True)).shard
+        full = manifest.frames // layout_of(open_stage(self._store)).shard
         for path in sorted(set(manifest.files) - set(metadata)):
             _take(source, self._folder, path, manifest.files[path], share=not _may_change(path, full))
         self._base, self._attrs = manifest, dict(manifest.attrs)
-        self._group = open_group(self._folder, write=True)
+        self._group = open_stage(self._store)
         self._writer = FrameWriter(self._folder, self._group, where=self._where)
 
     def append(self, frames: Frames, *, weight: NDArray[np.float64] | None = None) -> None:
@@ -204,7 +206,7 @@ class Stage:
         if not writer.frames:
             raise InputError(f"{self._where}: found no frames, expected at least one")
         per_frame = writer.flush()
-        group = open_group(self._folder, write=True)
+        group = open_stage(self._store)
         digest = content_digest(group, per_frame, where=self._where)
         self._finish_group(group, digest)
         content = {
@@ -237,9 +239,12 @@ class Stage:
         return self._writer
 
     def _close(self) -> None:
-        """Stop writing."""
-        if self._writer is not None:
-            self._writer.close()
+        """Stop writing: when this has returned, nothing comes into the folder any more."""
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            self._store.stop()
 
 
 def _take(source: Path, target: Path, path: str, expected: Mapping[str, Any], *, share: bool) -> None:
