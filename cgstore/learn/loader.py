@@ -73,8 +73,9 @@ class Loader:
         drop_last: bool = False,
     ) -> None:
         _check_variables(variables)
+        self.members = selection.members(catalog)
         self.sources = tuple(
-            open_source(catalog[member.name], member, needs=tuple(variables)) for member in selection.members(catalog)
+            open_source(catalog[member.name], member, needs=tuple(variables)) for member in self.members
         )
         self.names = tuple(source.name for source in self.sources)
         self.types = tuple(np.unique(np.concatenate([source.type for source in self.sources])).tolist())

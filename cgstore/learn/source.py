@@ -16,7 +16,7 @@ from cgstore.errors import InputError, IntegrityError
 from cgstore.learn.split import Member
 from cgstore.schema import SCHEMA
 
-__all__ = ["FRAME_ARRAYS", "Source", "open_source"]
+__all__ = ["FRAME_ARRAYS", "Source", "open_source", "spread_frames"]
 
 FRAME_ARRAYS = tuple(
     row.name for row in SCHEMA if row.dims[0] == "frame" and row.dtype.startswith("float") and row.name != "time"
@@ -73,6 +73,40 @@ def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("positi
         mass=np.asarray(ds["mass"].values, np.float64) if "mass" in ds.variables else np.ones(particles),
         variables=frozenset(name for name in FRAME_ARRAYS if name in ds),
         read=read,
+    )
+
+
+def spread_frames(source: Source, number: int, *, seed: int) -> xr.Dataset:
+    """Return frames of a source as a dataset in memory: one drawn from each of `number` equal stretches of time.
+
+    Spread over the run, they have its mean density to much better accuracy than frames drawn anywhere.
+
+    Parameters
+    ----------
+    source : has a box
+    number : at most the frames of the source
+    seed : decides which frame of each stretch
+
+    Raises
+    ------
+    InputError : more frames are wanted than there are, or there is no box
+    """
+    frames = source.last - source.first
+    if not 1 <= number <= frames:
+        raise InputError(f"{source.name}: {number} starting frames are wanted, there are {frames} frames")
+    if "box" not in source.variables:
+        raise InputError(f"{source.name}: has no box; sampling needs periodic frames")
+    edges = source.first + np.arange(number + 1) * frames // number
+    chosen = np.random.Generator(np.random.Philox(key=[seed, 0])).integers(edges[:-1], edges[1:])
+    dims = {row.name: row.dims for row in SCHEMA}
+    arrays = {
+        name: (dims[name], np.concatenate([source.read(name, int(frame), int(frame) + 1) for frame in chosen]))
+        for name in ("position", "box")
+    }
+    return xr.Dataset(
+        {**arrays, "mass": ("particle", source.mass)},
+        coords={"type": ("particle", source.type), "time": ("frame", source.time[chosen])},
+        attrs={"name": source.name},
     )
 
 

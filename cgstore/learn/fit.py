@@ -1,0 +1,337 @@
+"""A fit: from FIT.toml and a store to a folder with a trained potential, its baseline, and what both were made of."""
+
+import contextlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from cgstore.averages.onepass import Spec, distributions, kept_distributions, load_spec
+from cgstore.catalog import open_catalog
+from cgstore.documents import digest, load_document
+from cgstore.errors import InputError
+from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_bytes, write_json, write_tables
+from cgstore.learn.inversion import ibi
+from cgstore.learn.loader import Loader
+from cgstore.learn.log import Log
+from cgstore.learn.potential import PairNetwork, Prior, prior_of
+from cgstore.learn.settings import FitFile
+from cgstore.learn.source import Source, spread_frames
+from cgstore.learn.split import Catalog, Member, Selection, Split, check_leak, members_of
+from cgstore.learn.structural import Place, StatePoint, train_structure
+from cgstore.provenance import digest_of_file
+from cgstore.tables import Table
+
+__all__ = ["Ingredients", "gather", "reference_of", "train"]
+
+Progress = Callable[[str, int, int], None]
+
+_SOFTWARE = ("cgstore", "numpy", "torch", "numba", "xarray")
+_CHECKPOINT = ".checkpoint.npz"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ingredients:
+    """The files of a fit and the catalog, read and checked against each other."""
+
+    file: FitFile
+    split: Split
+    spec: Spec
+    catalog: Catalog
+    texts: dict[str, bytes]  # the files as they are, by their names in the fit folder
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what the result depends on, as plain data: two fits with the same inputs are the same fit."""
+        return {
+            "fit": digest(self.file.model_dump(mode="json", exclude={"split", "spec"})),
+            "split": self.split.digest,
+            "spec": digest(self.spec.model_dump(mode="json")),
+            "seed": self.file.seed,
+            "datasets": {part.part: _pinned(part, self.catalog) for part in self.split.parts() if part.rules},
+        }
+
+
+def gather(fit_file: Path, *, store: str | Path) -> Ingredients:
+    """Read a fit file and the files that it names, and open the store.
+
+    Raises
+    ------
+    InputError : a file is wrong or missing, or the split names what is not in the store
+    """
+    file = load_document(fit_file, FitFile)
+    paths = {name: fit_file.parent / getattr(file, name) for name in ("split", "spec")}
+    split, spec = Split.load(paths["split"]), load_spec(paths["spec"])
+    texts = {"fit.toml": fit_file.read_bytes()} | {f"{name}.toml": path.read_bytes() for name, path in paths.items()}
+    return Ingredients(file, split, spec, open_catalog(str(store)), texts)
+
+
+def _pinned(selection: Selection, catalog: Catalog) -> list[dict[str, Any]]:
+    """Return the datasets of a part with what identifies their content."""
+    members = members_of(selection, catalog)
+    rows = [(member, catalog[member.name].metadata) for member in members]
+    return [{"name": member.name, "version": row["version"], "digest": row["digest"]} for member, row in rows]
+
+
+def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress: Progress | None = None) -> Path:
+    """Train the potential of a fit file on the training part of its split, and the baseline beside it.
+
+    Parameters
+    ----------
+    fit_file : FIT.toml
+    store : folder or URL of the store
+    out : the fit folder; made when missing. One with the same fit unfinished is continued exactly where it was,
+        one with the same fit finished is left as it is
+    progress : called as `progress("network" or "ibi", done, total)`
+
+    Returns
+    -------
+    the fit folder
+
+    Raises
+    ------
+    InputError : a file is wrong, the split leaks, or the folder holds something else
+    PhysicsError : the cutoff or the bins reach beyond half a box, the motion explodes
+
+    Examples
+    --------
+    >>> train("catalogs/fits/methane.toml", store="store", out="fits/methane")  # doctest: +SKIP
+    PosixPath('fits/methane')
+    """
+    folder, tell = Path(out), progress or (lambda name, done, total: None)
+    parts = gather(Path(fit_file), store=store)
+    check_leak(parts.split, parts.catalog)
+    inputs = parts.inputs()
+    if _begin(folder, parts, inputs):
+        return folder
+    loaders = {part.part: Loader(parts.catalog, part, batch_size=1) for part in _readable(parts.split)}
+    points = {part: _state_points(parts, loader) for part, loader in loaders.items()}
+    model = _model(parts.file, points["train"], loaders["train"])
+    with _one_thread():
+        _train_network(folder, parts.file, model, points, tell)
+    models = {"network": model.tables()}
+    if parts.file.baseline is not None:
+        models["ibi"] = _baseline(parts, loaders["train"], points["train"], model, tell)
+    _finish(folder, parts.file, model, models, inputs)
+    return folder
+
+
+def _readable(split: Split) -> list[Selection]:
+    """Return the parts that a fit reads: train, and validation if there is one."""
+    return [split.train, split.validation] if split.validation.rules else [split.train]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch add in one order: the same bits on any number of cores, so that resuming is exact."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _begin(folder: Path, parts: Ingredients, inputs: dict[str, Any]) -> bool:
+    """Make the folder, or take up what is in it; return whether the fit is finished already."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: found a file, expected a folder or nothing")
+    marker = folder / UNFINISHED
+    if folder.is_dir() and any(folder.iterdir()):
+        if finished(folder):
+            same = read_lock(folder)["inputs"] == inputs
+        else:
+            same = marker.is_file() and marker.read_text(encoding="utf-8").splitlines()[-1:] == [digest(inputs)]
+        if not same:
+            raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
+        return finished(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    words = "This fit is not finished. Repeat the cgstore train that began it: it goes on where it was.\n"
+    write_bytes(marker, f"{words}{digest(inputs)}\n".encode())
+    for name, text in parts.texts.items():
+        write_bytes(folder / name, text)
+    return False
+
+
+def reference_of(catalog: Catalog, member: Member, spec: Spec) -> xr.Dataset:
+    """Return the rdf of a dataset of a split: the kept one, or computed now for a block of time.
+
+    Parameters
+    ----------
+    catalog, member : the dataset, and its block of time
+    spec : what to compute
+    """
+    entry = catalog[member.name]
+    ds = entry.open()
+    if (member.start, member.stop) != (-np.inf, np.inf):
+        return distributions(ds.isel(frame=member.frames(ds["time"].values)), spec)["rdf"].to_dataset().compute()
+    return kept_distributions(entry.path, ds, spec)[0]["rdf"].to_dataset()
+
+
+def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
+    """Return what is to be reproduced at each dataset of a loader."""
+    file = parts.file
+    pairs = [f"{a}-{b}" for n, a in enumerate(loader.types) for b in loader.types[n:]]
+    points = []
+    for number, (source, member) in enumerate(zip(loader.sources, loader.members, strict=True)):
+        reference = reference_of(parts.catalog, member, parts.spec)
+        r = reference["r"].values
+        known = reference.reindex(pair=pairs)
+        g, error = known["rdf"].values, np.nan_to_num(known["rdf_error"].values)
+        points.append(
+            StatePoint(
+                name=source.name,
+                temperature=temperature_of(parts.catalog, source.name),
+                start=spread_frames(source, file.sampling.replicas, seed=file.seed + number),
+                width=float(r[1] - r[0]),
+                g=np.nan_to_num(g),
+                # A pair that a system lacks says nothing.
+                sigma=np.where(np.isnan(g), np.inf, np.hypot(error, file.training.floor)),
+            )
+        )
+    return points
+
+
+def temperature_of(catalog: Catalog, name: str) -> float:
+    """Return the temperature of a dataset in K.
+
+    Raises
+    ------
+    InputError : its recipe does not say
+    """
+    temperature = catalog[name].metadata.get("temperature")
+    if temperature is None:
+        raise InputError(f"{name}: has no temperature; state it in the recipe")
+    return float(temperature)
+
+
+def _model(file: FitFile, points: Sequence[StatePoint], loader: Loader) -> PairNetwork:
+    """Return the network as it starts: the repulsion that the training data show, and next to nothing else."""
+    pairs = [f"{a}-{b}" for n, a in enumerate(loader.types) for b in loader.types[n:]]
+    return PairNetwork(
+        loader.types,
+        cutoff=file.potential.cutoff,
+        spacing=file.potential.spacing,
+        features=file.potential.features,
+        hidden=file.potential.hidden,
+        priors={pair: _prior(points, number) for number, pair in enumerate(pairs)},
+        seed=file.seed,
+    )
+
+
+def _prior(points: Sequence[StatePoint], pair: int) -> Prior:
+    """Return the repulsion of a pair from its mean distribution over the state points that have it."""
+    having = [point for point in points if np.isfinite(point.sigma[pair]).all()]
+    g = np.mean([point.g[pair] for point in having], axis=0)
+    r = (np.arange(len(g)) + 0.5) * points[0].width
+    return prior_of(g, r, float(np.mean([point.temperature for point in having])))
+
+
+def _train_network(
+    folder: Path, file: FitFile, model: PairNetwork, points: dict[str, list[StatePoint]], tell: Progress
+) -> None:
+    """Train, keeping log and checkpoint in the folder."""
+    watched = points.get("validation", [])
+    everything = [*points["train"], *watched]
+    log = Log(folder / "log.csv", [point.name for point in everything])
+    place = _read_checkpoint(folder / _CHECKPOINT, model, everything)
+    if place is not None:
+        log.go_back(place.round)
+
+    def keep(now: Place) -> None:
+        tell("network", now.round, file.training.rounds)
+        _write_checkpoint(folder / _CHECKPOINT, now)
+
+    rows = train_structure(
+        model,
+        points["train"],
+        watched=watched,
+        sampling=file.sampling.sampling(),
+        training=file.training.training(),
+        seed=file.seed,
+        place=place,
+        on_round=keep,
+    )
+    for row in rows:
+        log.add(row)
+    log.save_curves(folder / "training.nc", title=file.name)
+
+
+def _write_checkpoint(path: Path, place: Place) -> None:
+    """Keep the beginning of a round."""
+    arrays: dict[str, NDArray[Any]] = {"round": np.array(place.round), "best_loss": np.array(place.best_loss)}
+    arrays |= {f"parameter_{n}": value.numpy() for n, value in enumerate(place.parameters)}
+    arrays |= {f"best_{n}": value.numpy() for n, value in enumerate(place.best)}
+    arrays |= {f"start_{n}": start["position"].values for n, start in enumerate(place.starts)}
+    write_arrays(path, arrays)
+
+
+def _read_checkpoint(path: Path, model: PairNetwork, points: Sequence[StatePoint]) -> Place | None:
+    """Return the place to go on, if there is one."""
+    if not path.is_file():
+        return None
+    count = len(list(model.parameters()))
+    with np.load(path, allow_pickle=False) as kept:
+        return Place(
+            round=int(kept["round"]),
+            parameters=tuple(torch.from_numpy(kept[f"parameter_{n}"]) for n in range(count)),
+            starts=tuple(
+                point.start.assign(position=point.start["position"].copy(data=kept[f"start_{n}"]))
+                for n, point in enumerate(points)
+            ),
+            best=tuple(torch.from_numpy(kept[f"best_{n}"]) for n in range(count)),
+            best_loss=float(kept["best_loss"]),
+        )
+
+
+def _baseline(
+    parts: Ingredients, loader: Loader, points: Sequence[StatePoint], model: PairNetwork, tell: Progress
+) -> dict[str, Table]:
+    """Return the tables of iterative Boltzmann inversion at one of the training datasets, sampled like the network."""
+    asked = parts.file.baseline
+    assert asked is not None
+    if asked.dataset not in loader.names:
+        known = ", ".join(loader.names)
+        raise InputError(f"baseline.dataset   {asked.dataset!r} is not in the train part, which has {known}")
+    number = loader.names.index(asked.dataset)
+    sampling = parts.file.sampling.sampling()
+    tables, _ = ibi(
+        reference_of(parts.catalog, loader.members[number], parts.spec),
+        points[number].start,
+        temperature=points[number].temperature,
+        iterations=asked.iterations,
+        cutoff=model.cutoff,
+        spacing=model.spacing,
+        time_step=sampling.time_step,
+        friction=sampling.friction,
+        equilibrate=sampling.equilibrate,
+        duration=sampling.duration,
+        every=sampling.every,
+        seed=parts.file.seed,
+        threads=sampling.threads,
+        progress=lambda iteration, rmsd, chi2: tell("ibi", iteration, asked.iterations),
+    )
+    return {pair: tables[pair] for pair in model.pairs}
+
+
+def _finish(
+    folder: Path, file: FitFile, model: PairNetwork, models: dict[str, dict[str, Table]], inputs: dict[str, Any]
+) -> None:
+    """Write the results and the lock, and only then take the mark away."""
+    write_arrays(folder / "weights.npz", {name: value.numpy() for name, value in model.state_dict().items()})
+    write_tables(folder / "potential.nc", models, {"name": file.name, "split_digest": inputs["split"]})
+    names = ("fit.toml", "split.toml", "spec.toml", "weights.npz", "potential.nc")
+    lock = {
+        "name": file.name,
+        "inputs": inputs,
+        "files": {name: digest_of_file(folder / name) for name in names},
+        "software": {name: importlib.metadata.version(name) for name in _SOFTWARE},
+    }
+    write_json(folder / "lock.json", lock)
+    (folder / _CHECKPOINT).unlink(missing_ok=True)
+    (folder / UNFINISHED).unlink()

@@ -1,0 +1,156 @@
+"""The fit folder: what a fit was made of, what it has become, and whether it is finished.
+
+    fit.toml, split.toml, spec.toml   copies of the files of the user
+    lock.json                         digests of datasets, split, spec and results; seed; versions of software
+    UNFINISHED                        there until everything else is
+    log.csv                           one row per step
+    weights.npz                       parameters of the network
+    potential.nc                      energy and force of each model on (curve, pair, r)
+    training.nc                       the loss on (iteration)
+    validation.{json,csv,nc}          after `cgstore validate`
+
+Every file is written beside its place and moved there, so none is ever half written. The netCDF files are what
+`cgstore.plot` draws; nothing here needs torch.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from cgstore.errors import InputError, IntegrityError
+from cgstore.provenance import digest_of_file
+from cgstore.tables import Table
+
+__all__ = [
+    "UNFINISHED",
+    "finished",
+    "read_lock",
+    "read_tables",
+    "write_arrays",
+    "write_bytes",
+    "write_dataset",
+    "write_json",
+    "write_rows",
+    "write_tables",
+]
+
+UNFINISHED = "UNFINISHED"
+
+
+def finished(folder: Path) -> bool:
+    """Tell whether a folder holds a fit that came to its end."""
+    return (folder / "lock.json").is_file() and not (folder / UNFINISHED).exists()
+
+
+def read_lock(folder: Path) -> dict[str, Any]:
+    """Return the lock of a finished fit, after a look at the files that it names.
+
+    Raises
+    ------
+    InputError : the folder is no fit, or the fit is not finished
+    IntegrityError : a file of the fit was lost or changed
+    """
+    if not (folder / "lock.json").is_file():
+        raise InputError(f"{folder}: no fit; make one with cgstore train FIT.toml -o {folder}")
+    if not finished(folder):
+        raise InputError(f"{folder}: the fit is not finished; repeat the cgstore train that began it, it goes on")
+    lock: dict[str, Any] = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
+    for name, known in lock["files"].items():
+        if not (folder / name).is_file():
+            raise IntegrityError(f"{folder / name}: the file is gone; train again")
+        if digest_of_file(folder / name) != known:
+            raise IntegrityError(f"{folder / name}: changed since the fit was finished; train again")
+    return lock
+
+
+def read_tables(folder: str | Path, curve: str = "network") -> dict[str, Table]:
+    """Return the potential of a finished fit as one table per pair of types.
+
+    Parameters
+    ----------
+    folder : of the fit
+    curve : "network", or "ibi" for the baseline
+
+    Raises
+    ------
+    InputError : the folder is no finished fit, or has no such curve
+    IntegrityError : a file of the fit was lost or changed
+    """
+    read_lock(Path(folder))
+    with xr.open_dataset(Path(folder) / "potential.nc", engine="scipy") as ds:
+        curves = [str(name) for name in ds["curve"].values]
+        if curve not in curves:
+            raise InputError(f"{folder}: has no potential {curve!r}; there are {', '.join(curves)}")
+        mine = ds.sel(curve=curve).load()
+    return {
+        str(pair): Table(mine["r"].values, mine["energy"].sel(pair=pair).values, mine["force"].sel(pair=pair).values)
+        for pair in mine["pair"].values
+    }
+
+
+def write_tables(path: Path, models: Mapping[str, Mapping[str, Table]], attrs: Mapping[str, Any]) -> None:
+    """Write the potentials of models that share their nodes."""
+    first = next(iter(models.values()))
+    r = next(iter(first.values())).r
+    dims = ("curve", "pair", "r")
+    energy = np.array([[table.energy for table in tables.values()] for tables in models.values()])
+    force = np.array([[table.force for table in tables.values()] for tables in models.values()])
+    ds = xr.Dataset(
+        {
+            "energy": (dims, energy, {"units": "kJ/mol", "long_name": "pair potential"}),
+            "force": (dims, force, {"units": "kJ/mol/nm", "long_name": "minus its derivative"}),
+        },
+        coords={"curve": list(models), "pair": list(first), "r": ("r", r, {"units": "nm", "long_name": "distance"})},
+        attrs=dict(attrs),
+    )
+    write_dataset(path, ds)
+
+
+def write_dataset(path: Path, ds: xr.Dataset) -> None:
+    """Write a dataset as netCDF 3, which every netCDF reader opens."""
+    _place(path, lambda part: ds.to_netcdf(part, engine="scipy"))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as .npz; nothing in it is pickled."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain data."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with the same keys as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    _place(path, lambda part: part.write_bytes(content))
+
+
+def _place(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside the place, sync, and move there."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""FIT.toml: what a fit learns from, which potential, how it samples and trains, and what it must reach."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from cgstore.documents import Document, Length, Time
+from cgstore.learn.structural import Sampling, Training
+
+__all__ = ["BaselineTable", "FitFile", "PotentialTable", "SamplingTable", "TrainingTable", "ValidationTable"]
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Part = Annotated[float, Field(gt=0, lt=1)]
+
+
+class PotentialTable(Document):
+    """`[potential]`: the network of `PairNetwork`."""
+
+    cutoff: Length
+    spacing: Length = 0.002
+    features: Annotated[int, Field(ge=2)] = 24
+    hidden: tuple[PositiveInt, ...] = (32, 32)
+
+
+class SamplingTable(Document):
+    """`[sampling]`: replicas of Langevin motion, in the boxes of frames drawn from the training data."""
+
+    replicas: PositiveInt = 16
+    time_step: Time = 0.01
+    relaxation: Time = 1.0  # of velocities; one over the friction
+    equilibrate: Time = 2.0
+    duration: Time = 12.0
+    every: Time = 0.5
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "SamplingTable":
+        """Refuse times without a meaning."""
+        if not (self.time_step > 0 and self.relaxation > 0 and self.equilibrate >= 0):
+            raise ValueError("time_step and relaxation must be positive, equilibrate not negative")
+        if not self.time_step <= self.every <= self.duration:
+            raise ValueError("expected time_step <= every <= duration")
+        return self
+
+    def sampling(self) -> Sampling:
+        """Return what the sampler takes."""
+        times = self.model_dump(exclude={"replicas", "relaxation"})
+        return Sampling(**times, friction=1.0 / self.relaxation)
+
+
+class TrainingTable(Document):
+    """`[training]`: how the potential is moved; `floor` is added in square to the errors of the reference."""
+
+    rounds: Annotated[int, Field(ge=2)] = 9
+    steps: PositiveInt = 2
+    effective: Part = 0.6
+    damping: PositiveFloat = 3e-4
+    iterations: PositiveInt = 12
+    floor: PositiveFloat = 0.01
+
+    def training(self) -> Training:
+        """Return what the trainer takes."""
+        return Training(**self.model_dump(exclude={"floor"}))
+
+
+class BaselineTable(Document):
+    """`[baseline]`: iterative Boltzmann inversion at one of the training datasets."""
+
+    dataset: str
+    iterations: NonNegativeInt = 8
+
+
+class ValidationTable(Document):
+    """`[validation]`: how the models are sampled, and the largest rmsd of g that counts as agreement."""
+
+    tolerance: PositiveFloat
+    equilibrate: Time = 5.0
+    duration: Time = 40.0
+
+
+class FitFile(Document):
+    """A fit; `split` and `spec` are paths seen from the folder of the file."""
+
+    name: Name
+    split: str
+    spec: str
+    seed: NonNegativeInt = 0
+    potential: PotentialTable
+    sampling: SamplingTable = SamplingTable()
+    training: TrainingTable = TrainingTable()
+    baseline: BaselineTable | None = None
+    validation: ValidationTable
