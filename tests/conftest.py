@@ -1,8 +1,17 @@
 """What all tests share."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from cgstore.frames import Frames
+from cgstore.store.integrity import Manifest
+from cgstore.store.versions import stage
+from cgstore.topology import Topology
 
 # The first call of a kernel compiles it; how long an example takes says nothing.
 settings.register_profile("cgstore", deadline=None)
@@ -12,3 +21,44 @@ settings.load_profile("cgstore")
 @pytest.fixture(autouse=True)
 def _doctest_names(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace["np"] = np
+
+
+@pytest.fixture(scope="session")
+def add_dataset() -> Callable[..., Manifest]:
+    """Give a function that publishes a small dataset: particles that diffuse in a box of 3 nm."""
+
+    def add(store: Path, name: str, *, frames: int = 12, particles: int = 20, seed: int = 1, **attrs: Any) -> Manifest:
+        rng = np.random.default_rng(seed)
+        position = rng.uniform(0, 3, (1, particles, 3)) + rng.normal(0, 0.05, (frames, particles, 3)).cumsum(axis=0)
+        data = Frames(
+            position=np.round(position, 3).astype(np.float32),
+            time=np.arange(frames) * 2.0,
+            step=np.arange(frames) * 1000,
+            box=np.tile(np.eye(3, dtype=np.float32) * 3, (frames, 1, 1)),
+        )
+        system, run, level = name.split("/")
+        known = {"kind": "liquid", "system": system, "run": run, "level": level, **attrs}
+        with stage(store / name, base=None) as staged:
+            staged.create(_beads(particles), data, precision=0.001, attrs=known)
+            staged.append(data)
+            return staged.publish()
+
+    return add
+
+
+def _beads(particles: int) -> Topology:
+    """Return beads of two types, each a molecule."""
+    name = np.array(["A", "B"])[np.arange(particles) % 2]
+    number = np.arange(particles, dtype=np.int32)
+    none = {"bond": 2, "angle": 3, "dihedral": 4}
+    return Topology(
+        name=name,
+        type=name,
+        residue=name,
+        residue_id=number,
+        molecule=number,
+        molecule_kind=name,
+        mass=np.full(particles, 16.0),
+        charge=np.zeros(particles),
+        **{term: np.empty((0, width), np.int32) for term, width in none.items()},
+    )
