@@ -18,6 +18,7 @@ from cgstore.errors import InputError
 from cgstore.units import parse_quantity
 
 __all__ = [
+    "Angle",
     "Document",
     "Energy",
     "Length",
@@ -46,6 +47,7 @@ Time = Annotated[float, _quantity("time")]
 Length = Annotated[float, _quantity("length")]
 Energy = Annotated[float, _quantity("energy")]
 Temperature = Annotated[float, _quantity("temperature")]
+Angle = Annotated[float, _quantity("angle")]
 Pressure = Annotated[float, _quantity("pressure")]
 
 Model = TypeVar("Model", bound=Document)

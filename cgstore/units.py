@@ -1,6 +1,6 @@
 """Quantities written with their unit, `"20 ns"`, to numbers in the units of cgstore.
 
-Inside cgstore every number is in nm, ps, kJ/mol, u, e, K, bar; this is the only module that converts.
+Inside cgstore every number is in nm, ps, kJ/mol, u, e, K, bar, degree; this is the only module that converts.
 """
 
 from functools import cache
@@ -21,6 +21,7 @@ UNITS = {
     "charge": "e",
     "temperature": "K",
     "pressure": "bar",
+    "angle": "degree",
 }
 
 
@@ -38,7 +39,7 @@ def parse_quantity(text: object, kind: str) -> float:
     Parameters
     ----------
     text : a string of a number and a unit
-    kind : one of `UNITS`: time, length, energy, mass, charge, temperature, pressure
+    kind : one of `UNITS`: time, length, energy, mass, charge, temperature, pressure, angle
 
     Raises
     ------
@@ -52,7 +53,8 @@ def parse_quantity(text: object, kind: str) -> float:
     0.12
     """
     unit = UNITS[kind]
-    hint = f'found {text!r}, expected a {kind} with its unit; write for example "20 {unit}"'
+    article = "an" if kind[0] in "ae" else "a"
+    hint = f'found {text!r}, expected {article} {kind} with its unit; write for example "20 {unit}"'
     if not isinstance(text, str):
         raise InputError(hint)
     import pint

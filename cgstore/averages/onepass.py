@@ -1,42 +1,30 @@
 """All distributions of a spec in one reading of the frames, and kept beside the dataset."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import xarray as xr
-from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeInt
 
 from cgstore.averages.bonded import bonded_counter, bonded_from_blocks
 from cgstore.averages.counting import count_blocks, result_attrs
 from cgstore.averages.pair import rdf_counter, rdf_from_blocks
-from cgstore.documents import Document, Length, load_document
+from cgstore.box import heights
+from cgstore.documents import Angle, Document, Length, load_document
 from cgstore.errors import InputError
 from cgstore.features import keep
 
 __all__ = ["BondedSpec", "RdfSpec", "Spec", "distributions", "kept_distributions", "load_spec"]
 
+_USUAL_R_MAX = 1.5  # nm
 VERSION = 1  # of the numbers: a change of kernels or statistics that changes any of them changes this
-
-
-def _degrees(value: object) -> float:
-    """Read an angle, `"1 degree"`."""
-    if isinstance(value, float):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*(?:degrees?|deg|°)\s*", value) if isinstance(value, str) else None
-    if not match:
-        raise InputError(f'found {value!r}, expected an angle with its unit; write for example "1 degree"')
-    return float(match[1])
-
-
-Angle = Annotated[PositiveFloat, BeforeValidator(_degrees)]
 
 
 class RdfSpec(Document):
     """The table `[rdf]`: parameters of `cgstore.rdf`, quantities with their units."""
 
     pairs: tuple[str, ...] | None = None
-    r_max: Length = 1.5
+    r_max: Length | None = None  # 1.5 nm, or as far as a smaller box allows
     bin_width: Length = 0.01
     exclude_bonded: NonNegativeInt | Literal["molecule"] = 3
 
@@ -46,8 +34,8 @@ class BondedSpec(Document):
 
     bond_width: Length = 0.002
     bond_max: Length = 1.0
-    angle_width: Angle = 1.0
-    dihedral_width: Angle = 2.0
+    angle_width: Annotated[Angle, Field(gt=0)] = 1.0
+    dihedral_width: Annotated[Angle, Field(gt=0)] = 2.0
 
 
 class Spec(Document):
@@ -73,7 +61,8 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
     Parameters
     ----------
     ds : dataset of the schema
-    spec : a `Spec`, or the file of one; the defaults without it
+    spec : a `Spec`, or the file of one; the defaults without it. Without an `r_max` the distances reach to 1.5 nm, in
+        smaller boxes as far as half the smallest height allows (only then are the boxes read at once)
 
     Returns
     -------
@@ -95,6 +84,8 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
     """
     asked = spec if isinstance(spec, Spec) else load_spec(spec) if spec is not None else Spec()
     pair, terms = asked.rdf.model_dump(), asked.bonded.model_dump()
+    if pair["r_max"] is None:
+        pair["r_max"] = _reach(ds, pair["bin_width"])
     (rdf_blocks,), bonded_blocks = count_blocks(ds, [rdf_counter(ds, **pair), bonded_counter(ds, **terms)])
     named = dict(zip(("bond", "angle", "dihedral"), bonded_blocks, strict=True))
     pair["pairs"] = rdf_blocks["pair"].values.tolist()
@@ -104,6 +95,14 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
             "bonded": bonded_from_blocks(xr.DataTree.from_dict(named)).assign_attrs(result_attrs(ds, terms)),
         }
     )
+
+
+def _reach(ds: xr.Dataset, bin_width: float) -> float:
+    """Return the usual r_max, or the largest multiple of the bin width that the smallest box allows."""
+    if "box" not in ds:
+        return _USUAL_R_MAX  # the counter says what is missing
+    half = 0.5 * float(heights(ds["box"].values).min())
+    return min(_USUAL_R_MAX, int(half / bin_width) * bin_width)
 
 
 def kept_distributions(

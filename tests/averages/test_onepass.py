@@ -41,6 +41,13 @@ def test_the_spec_that_ships_says_what_the_defaults_are():
     assert load_spec(path) == Spec()
 
 
+def test_without_r_max_distances_reach_as_far_as_the_box_allows(molecules, gas):
+    assert distributions(molecules)["rdf"].attrs["parameters"]["r_max"] == 1.0  # half of 2 nm
+    roomy = gas(5, 12, 4 * np.eye(3), seed=1)
+    assert distributions(roomy)["rdf"].attrs["parameters"]["r_max"] == 1.5
+    np.testing.assert_allclose(distributions(roomy)["rdf"].r[-1], 1.495)
+
+
 def test_a_spec_is_read_from_a_file_with_units(molecules, tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text('[rdf]\npairs = ["B-A"]\nr_max = "9 angstrom"\nbin_width = "0.1 nm"\n[bonded]\nbond_max = "2 nm"\n')
@@ -55,7 +62,7 @@ def test_a_spec_is_read_from_a_file_with_units(molecules, tmp_path):
     [
         ('[rdf]\nrmax = "1 nm"', r'rdf.rmax   unknown key; did you mean "r_max"'),
         ("[rdf]\nr_max = 1", "rdf.r_max   found 1, expected a length with its unit"),
-        ('[bonded]\nangle_width = "1 nm"', 'expected an angle with its unit; write for example "1 degree"'),
+        ('[bonded]\nangle_width = "1 nm"', 'expected an angle with its unit; write for example "20 degree"'),
         ('[bonded]\ndihedral_width = "0 degree"', "bonded.dihedral_width   found"),
         ('[rdf]\nexclude_bonded = "molecules"', "rdf.exclude_bonded"),
         ("[rdf]\nexclude_bonded = -1", "rdf.exclude_bonded"),
