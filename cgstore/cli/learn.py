@@ -1,15 +1,107 @@
 """Commands on fits: train a potential, ask it about held-out systems, hand it to a simulation program."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cgstore.cli.shell import Shell, command
+from cgstore.cli.shell import Shell, align, command
 
 __all__ = ["app"]
 
 app = typer.Typer()
 _PANEL = "Learn"
+_DISAGREES = 3
 
 Fit = Annotated[Path, typer.Argument(help="Folder of a fit.", metavar="FITDIR")]
+
+
+class Part(StrEnum):
+    """A part of a split."""
+
+    HELDOUT = "heldout"
+    VALIDATION = "validation"
+    TRAIN = "train"
+
+
+class Curve(StrEnum):
+    """A potential of a fit."""
+
+    NETWORK = "network"
+    IBI = "ibi"
+
+
+@command(app, _PANEL)
+def train(
+    shell: Shell,
+    file: Annotated[Path, typer.Argument(help="What is fitted to what.", metavar="FIT.toml")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the fit.", metavar="FITDIR")],
+) -> None:
+    """Train a potential; a fit that was interrupted goes on exactly where it was."""
+    from cgstore.learn import train
+
+    with shell.progress() as progress:
+        folder = train(file, store=shell.store, out=output, progress=progress)
+    shell.answer({"fit": folder}, f"{folder}: trained; next: cgstore validate {folder}")
+
+
+@command(app, _PANEL)
+def validate(
+    shell: Shell,
+    fit: Fit,
+    on: Annotated[Part, typer.Option(help="The part of the split to ask about.")] = Part.HELDOUT,
+) -> int:
+    """Compare the potentials of a fit with reference data; exit code 3 when they disagree."""
+    from cgstore.learn import validate
+
+    with shell.progress() as progress:
+        answer = validate(fit, store=shell.store, on=on.value, progress=progress)
+    head = ["dataset", "pair", "model", "rmsd of g", "noise", "chi2", "first peak", "of the reference", "at (nm)"]
+    table = align([head, *map(_row, answer.rows)])
+    shell.answer(answer.to_dict(), f"{table}\n{answer.verdict}")
+    return 0 if answer.passed else _DISAGREES
+
+
+def _row(row: Any) -> list[str]:
+    """Show one line of a validation."""
+    return [
+        row.dataset,
+        row.pair,
+        row.model,
+        f"{row.rmsd:.4f} ± {row.rmsd_error:.4f}",
+        f"{row.noise_floor:.4f}",
+        f"{row.chi2:.2f}",
+        f"{row.peak:.3f} ± {row.peak_error:.3f}",
+        f"{row.peak_reference:.3f} ± {row.peak_reference_error:.3f}",
+        f"{row.peak_position:.3f}",
+    ]
+
+
+@command(app, _PANEL)
+def potential(
+    shell: Shell,
+    fit: Fit,
+    to: Annotated[str, typer.Option(help="A simulation program: gromacs or lammps.", metavar="PROGRAM")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the files.", metavar="DIR")],
+    curve: Annotated[Curve, typer.Option(help="The trained network, or the baseline.")] = Curve.NETWORK,
+) -> None:
+    """Write the potential of a fit as files of a simulation program."""
+    from cgstore.exchange import write_potential
+    from cgstore.learn.folder import read_lock, read_tables
+
+    tables = read_tables(fit, curve.value)
+    masses, temperature = _training_system(read_lock(fit), shell.store)
+    written = write_potential(tables, to, output, masses=masses, temperature=temperature)
+    shell.answer({"written": written}, "\n".join(map(str, written)))
+
+
+def _training_system(lock: dict[str, Any], store: str) -> tuple[dict[str, float], float]:
+    """Return the mass of each type and the temperature of what a fit was trained on."""
+    from cgstore.catalog import open_catalog
+    from cgstore.schema import topology_of
+
+    entries = [open_catalog(store)[row["name"]] for row in lock["inputs"]["datasets"]["train"]]
+    topologies = [topology_of(entry.open()) for entry in entries]
+    masses = {str(kind): float(mass) for t in topologies for kind, mass in zip(t.type, t.mass, strict=True)}
+    return masses, float(entries[0].metadata["temperature"])
