@@ -265,8 +265,7 @@ def relax(
     """Move particles along their forces until none exceeds `largest` kJ/mol/nm; return the number of moves.
 
     In each move a particle goes `stride` nm, less if its force is smaller than `largest`; a start without overlaps is
-    not touched. Partners at the same place, between which no force has a direction, are first put apart in some
-    direction.
+    only wrapped. Partners at the same place, between which no force has a direction, are first put apart.
     """
     force = np.empty_like(position)
     for step in range(steps):

@@ -1,7 +1,7 @@
 """Sample tabulated pair potentials: many replicas of Langevin motion at constant volume, returned as a dataset.
 
 Each starting frame is a replica in its own box. Starts with overlaps are first moved along their forces until no force
-can give more than three thermal velocities in a step; starts without are not touched.
+can give more than three thermal velocities in a step; starts without overlaps keep their places.
 """
 
 import math
