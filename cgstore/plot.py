@@ -62,8 +62,7 @@ _SHAPES = {
 KINDS = tuple(_SHAPES)
 DISTRIBUTIONS = KINDS[:4]
 _PRETTY = {
-    "1": "", "": "", "degree": "°",
-    "1/nm": "nm⁻¹", "nm-1": "nm⁻¹", "1/degree": "(1/°)", "degree-1": "(1/°)",
+    "1": "", "": "", "degree": "°", "1/nm": "nm⁻¹", "nm-1": "nm⁻¹", "1/degree": "(1/°)", "degree-1": "(1/°)",
 }  # fmt: skip
 
 
@@ -392,7 +391,8 @@ def _training(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
         axes[1, 0].plot(x, result["effective"].values, color=_COLOURS[2], linewidth=1.3)
         axes[1, 0].set_ylim(0.0, 1.05)
         axes[1, 0].set_ylabel("effective\nsample share", fontsize=_FONT)
-    axes[-1, 0].set_xlabel("iteration", fontsize=_FONT)
+    axes[-1, 0].set_xlabel("step", fontsize=_FONT)
+    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
     _head(figure, result, "Training")
     return figure

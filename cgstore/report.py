@@ -5,7 +5,10 @@ fits when they are named. The page depends on content alone, so the same store g
 """
 
 import base64
+import csv
 import importlib.metadata
+import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cgstore.averages.onepass import kept_distributions, load_spec
 from cgstore.catalog import Catalog, Entry, open_catalog, plain_text
+from cgstore.errors import InputError
 from cgstore.plot import DISTRIBUTIONS, answers, encode_figure, figure_of
+from cgstore.tables import pmf
 
 __all__ = ["write_report"]
 
@@ -71,7 +77,7 @@ def write_report(store: str | Path, out: str | Path, *, fits: Iterable[str | Pat
         listing=_listing(catalog),
         damaged=sorted(catalog.damaged.items()),
         systems=systems,
-        fits=[],
+        fits=[_fit(Path(folder), catalog) for folder in fits],
     )
     path = Path(out) / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,3 +172,131 @@ def _picture(result: xr.Dataset, kind: str, *, caption: str) -> dict[str, str]:
     content = base64.b64encode(encode_figure(figure_of(result, kind), "svg")).decode()
     name = f"{kind} of {result.attrs.get('name', '')}"
     return {"source": f"data:image/svg+xml;base64,{content}", "name": name, "caption": caption}
+
+
+def _fit(folder: Path, catalog: Catalog) -> dict[str, Any]:
+    """Return what is shown of one fit: what it learned from, how it went, what it became, what it is worth."""
+    try:
+        lock = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
+        settings = tomllib.loads((folder / "fit.toml").read_text(encoding="utf-8"))
+        with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+            log = list(csv.DictReader(file))
+        curves = {name: _read(folder / f"{name}.nc") for name in ("training", "potential")}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: not a finished fit: {error}; make one with cgstore train") from error
+    baseline = settings.get("baseline", {}).get("dataset", "")
+    state = f"at {catalog[baseline].metadata['temperature']:g} K" if baseline in catalog else f"from {baseline}"
+    labels = {"ibi": f"IBI {state}", "network": "network"}
+    parts = lock["inputs"]["datasets"]
+    return {
+        "name": lock["name"],
+        "text": f"A network potential, learned from {_names(parts['train'])}. "
+        f"Held out, and read by no part of the training: {_names(parts.get('heldout', []))}.",
+        "facts": _fit_facts(lock, log),
+        "pictures": [
+            _picture(
+                _with_pmf(curves["potential"], folder, catalog, parts["train"], labels),
+                "potential",
+                caption="Network, iterative Boltzmann inversion (IBI), and the potential of mean force −kT ln g (PMF).",
+            ),
+            _picture(
+                curves["training"],
+                "training",
+                caption="Loss per step; below, the share of the drawn frames that count after reweighting. "
+                "When it falls too low, new frames are drawn and it is 1 again.",
+            ),
+        ],
+        "validation": _validation(folder, labels),
+    }
+
+
+def _read(path: Path) -> xr.Dataset:
+    """Read a small netCDF file whole."""
+    with xr.open_dataset(path, engine="scipy") as ds:
+        return ds.load()
+
+
+def _names(datasets: Iterable[Mapping[str, Any]]) -> str:
+    """Return the names of datasets as a list in a sentence."""
+    return ", ".join(item["name"] for item in datasets) or "nothing"
+
+
+def _fit_facts(lock: Mapping[str, Any], log: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Return what a fit was made of and how long it took, line by line."""
+    inputs = lock["inputs"]
+    best = next((row for row in reversed(log) if row["best"] == "1"), log[-1])
+    reached = [f"{key.removeprefix('rmsd ')} {float(best[key]):.4f}" for key in best if key.startswith("rmsd ")]
+    datasets = [
+        (f"{part} data", f"{item['name']} version {item['version']}, digest {item['digest']}")
+        for part, items in inputs["datasets"].items()
+        for item in items
+    ]
+    digests = [(f"digest of the {name}", inputs[name]) for name in ("split", "spec", "fit")]
+    files = [(name, known) for name, known in lock["files"].items() if name.endswith((".npz", ".nc"))]
+    return [
+        *datasets,
+        *digests,
+        *files,
+        ("seed", str(inputs["seed"])),
+        ("rmsd of g at the end of training", ", ".join(reached)),
+        ("time of the training", f"{float(log[-1]['seconds']):.0f} s, {len(log)} steps, without the baseline"),
+        ("software", plain_text(lock["software"])),
+    ]
+
+
+def _with_pmf(
+    potential: xr.Dataset,
+    folder: Path,
+    catalog: Catalog,
+    train: Iterable[Mapping[str, Any]],
+    labels: Mapping[str, str],
+) -> xr.Dataset:
+    """Return the potentials with readable names, and beside them −kT ln g of each dataset they were learned from."""
+    r = potential["r"].values
+    curves = [potential["energy"].assign_coords(curve=[labels.get(str(c), str(c)) for c in potential["curve"].values])]
+    for item in train:
+        if item["name"] not in catalog or catalog[item["name"]].metadata["digest"] != item["digest"]:
+            continue
+        entry = catalog[item["name"]]
+        g = kept_distributions(entry.path, entry.open(), load_spec(folder / "spec.toml"))[0]["rdf"].to_dataset()
+        temperature = float(entry.metadata["temperature"])
+        energy = np.full((1, potential.sizes["pair"], len(r)), np.nan)
+        for row, pair in enumerate(potential["pair"].values):
+            if pair in g["pair"].values:
+                sampled = g["rdf"].sel(pair=pair).values
+                first = g["r"].values[np.argmax(sampled > 0.01)]
+                values = np.interp(r, g["r"].values, pmf(sampled, g["r"].values, temperature))
+                energy[0, row] = np.where(r < first, np.nan, values)
+        curves.append(curves[0][:1].copy(data=energy).assign_coords(curve=[f"PMF at {temperature:g} K"]))
+    return xr.concat(curves, "curve").to_dataset(name="energy").assign_attrs(name=potential.attrs.get("name", ""))
+
+
+def _validation(folder: Path, labels: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return table, verdict and pictures of the last validation of a fit, if there was one."""
+    if not (folder / "validation.json").is_file():
+        return None
+    answer = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
+    curves = _read(folder / "validation.nc")
+    names = [labels.get(str(curve), str(curve)) for curve in curves["curve"].values]
+    curves = curves.assign_coords(curve=names)
+    rows = [
+        [
+            row["dataset"], row["pair"], labels.get(row["model"], row["model"]),
+            f"{row['rmsd']:.4f} ± {row['rmsd_error']:.4f}", f"{row['noise_floor']:.4f}", f"{row['chi2']:.2f}",
+            f"{row['peak']:.3f} ± {row['peak_error']:.3f}",
+            f"{row['peak_reference']:.3f} ± {row['peak_reference_error']:.3f}",
+        ]
+        for row in answer["rows"]
+    ]  # fmt: skip
+    caption = "The reference with its error, the models with theirs; below, how far each model is from the reference."
+    return {
+        "on": {"heldout": "held-out"}.get(answer["on"], answer["on"]),
+        "agrees": answer["passed"],
+        "text": answer["verdict"] + ".",
+        "head": ["dataset", "pair", "model", "rmsd of g", "noise", "χ²", "first peak", "of the reference"],
+        "rows": rows,
+        "pictures": [
+            _picture(curves.sel(dataset=name).assign_attrs(name=str(name)), "validation", caption=caption)
+            for name in curves["dataset"].values
+        ],
+    }
