@@ -22,8 +22,8 @@ from cgstore.learn.loader import Loader
 from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork, Prior, prior_of
 from cgstore.learn.settings import FitFile
-from cgstore.learn.source import Source, spread_frames
-from cgstore.learn.split import Catalog, Member, Selection, Split, check_leak, members_of
+from cgstore.learn.source import spread_frames, temperature_of
+from cgstore.learn.split import Catalog, Member, PartName, Selection, Split, check_leak, members_of
 from cgstore.learn.structural import Place, StatePoint, train_structure
 from cgstore.provenance import digest_of_file
 from cgstore.tables import Table
@@ -197,19 +197,6 @@ def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
     return points
 
 
-def temperature_of(catalog: Catalog, name: str) -> float:
-    """Return the temperature of a dataset in K.
-
-    Raises
-    ------
-    InputError : its recipe does not say
-    """
-    temperature = catalog[name].metadata.get("temperature")
-    if temperature is None:
-        raise InputError(f"{name}: has no temperature; state it in the recipe")
-    return float(temperature)
-
-
 def _model(file: FitFile, points: Sequence[StatePoint], loader: Loader) -> PairNetwork:
     """Return the network as it starts: the repulsion that the training data show, and next to nothing else."""
     pairs = [f"{a}-{b}" for n, a in enumerate(loader.types) for b in loader.types[n:]]
@@ -233,7 +220,7 @@ def _prior(points: Sequence[StatePoint], pair: int) -> Prior:
 
 
 def _train_network(
-    folder: Path, file: FitFile, model: PairNetwork, points: dict[str, list[StatePoint]], tell: Progress
+    folder: Path, file: FitFile, model: PairNetwork, points: dict[PartName, list[StatePoint]], tell: Progress
 ) -> None:
     """Train, keeping log and checkpoint in the folder."""
     watched = points.get("validation", [])

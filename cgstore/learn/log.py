@@ -50,7 +50,7 @@ class Log:
         write_rows(self.path, self.rows)
 
     def save_curves(self, path: Path, *, title: str) -> None:
-        """Write `loss (iteration)`, `part_loss (part, iteration)` and `effective (iteration)`, the smallest, as netCDF."""
+        """Write `loss (iteration)`, `part_loss (part, iteration)` the smallest `effective (iteration)` as netCDF."""
         part = np.array([self._column(f"loss {name}") for name in self.names])
         effective = np.min([self._column(f"effective {name}") for name in self.names], axis=0)
         attrs: Mapping[str, str] = {"units": "1", "long_name": "mean squared deviation of g in units of sigma"}

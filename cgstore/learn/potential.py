@@ -145,11 +145,13 @@ class PairNetwork(torch.nn.Module):
 
     def energy_at(self, r: torch.Tensor) -> torch.Tensor:
         """Return the energy (pair, distance) in kJ/mol at distances (distance,) in nm."""
-        return self._prior(r) + self._cut(r) * self.network(self._features(r)).T
+        outputs: torch.Tensor = self.network(self._features(r))
+        return self._prior(r) + self._cut(r) * outputs.T
 
     def node_energy(self) -> torch.Tensor:
         """Return the energy (pair, node) in kJ/mol at the nodes of the table."""
-        return self._fixed + self._cut(self.r) * self.network(self._basis).T
+        outputs: torch.Tensor = self.network(self._basis)
+        return self._fixed + self._cut(self.r) * outputs.T
 
     def describe(self, position: ArrayLike, box: ArrayLike, types: Sequence[str]) -> torch.Tensor:
         """Return what frames contribute to each node, (frame, pair, node); it does not depend on the parameters.
@@ -193,7 +195,8 @@ class PairNetwork(torch.nn.Module):
 def _layers(features: int, hidden: Sequence[int], outputs: int, seed: int) -> torch.nn.Sequential:
     """Return a tanh network in float64 with weights from the seed alone; the last layer begins near zero."""
     generator = torch.Generator().manual_seed(seed)
-    widths, layers = [features, *hidden, outputs], []
+    widths = [features, *hidden, outputs]
+    layers: list[torch.nn.Module] = []
     for number, (before, after) in enumerate(pairwise(widths)):
         layer = torch.nn.Linear(before, after, dtype=torch.float64)
         last = number == len(widths) - 2

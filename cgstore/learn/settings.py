@@ -25,7 +25,7 @@ class PotentialTable(Document):
 class SamplingTable(Document):
     """`[sampling]`: replicas of Langevin motion, in the boxes of frames drawn from the training data."""
 
-    replicas: PositiveInt = 16
+    replicas: Annotated[int, Field(ge=4)] = 16  # their scatter is the error of the model
     time_step: Time = 0.01
     relaxation: Time = 1.0  # of velocities; one over the friction
     equilibrate: Time = 2.0

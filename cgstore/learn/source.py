@@ -13,10 +13,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.errors import InputError, IntegrityError
-from cgstore.learn.split import Member
+from cgstore.learn.split import Catalog, Member
 from cgstore.schema import SCHEMA
 
-__all__ = ["FRAME_ARRAYS", "Source", "open_source", "spread_frames"]
+__all__ = ["FRAME_ARRAYS", "Source", "open_source", "spread_frames", "temperature_of"]
 
 FRAME_ARRAYS = tuple(
     row.name for row in SCHEMA if row.dims[0] == "frame" and row.dtype.startswith("float") and row.name != "time"
@@ -108,6 +108,19 @@ def spread_frames(source: Source, number: int, *, seed: int) -> xr.Dataset:
         coords={"type": ("particle", source.type), "time": ("frame", source.time[chosen])},
         attrs={"name": source.name},
     )
+
+
+def temperature_of(catalog: Catalog, name: str) -> float:
+    """Return the temperature of a dataset in K.
+
+    Raises
+    ------
+    InputError : its recipe does not say
+    """
+    temperature = catalog[name].metadata.get("temperature")
+    if temperature is None:
+        raise InputError(f"{name}: has no temperature; state it in the recipe")
+    return float(temperature)
 
 
 def _reader(entry: Any, ds: xr.Dataset, name: str) -> tuple[int, Callable[[str, int, int], NDArray[np.float32]]]:

@@ -20,7 +20,7 @@ from cgstore.documents import Document, Time, did_you_mean, digest, load_documen
 from cgstore.errors import InputError
 from cgstore.learn.fingerprint import Fingerprint, fingerprint
 
-__all__ = ["Member", "Rule", "Selection", "Split", "check_leak", "members_of"]
+__all__ = ["Member", "PartName", "Rule", "Selection", "Split", "check_leak", "members_of"]
 
 PartName = Literal["train", "validation", "heldout"]
 PARTS: tuple[PartName, ...] = ("train", "validation", "heldout")

@@ -190,22 +190,21 @@ def curvature(
     """Return the Gauss–Newton curvature of the summed loss times a vector (parameter,).
 
     The curvature is Σ_s Jᵀ (2 / (K σ²)) J with J = d<g>/dθ. J v is a covariance of g with the derivative of the energy
-    along v (forward mode), and Jᵀ u is what the gradient already is.
+    along v, and Jᵀ u is what the gradient already is.
     """
-    names = [name for name, _ in model.named_parameters()]
-    present = {name: value.detach() for name, value in model.named_parameters()}
-    along = dict(zip(names, unflatten(vector, list(present.values())), strict=True))
+    parameters = list(model.parameters())
+    along = unflatten(vector, parameters)
     pulled = []
     for ensemble, response in zip(ensembles, responses, strict=True):
-        _, change = torch.func.jvp(
-            lambda values, described=ensemble.described: torch.func.functional_call(model, values, (described,)),
-            (present,),
-            (along,),
-        )
+        # The derivative of the energies along the vector by two backward passes: uᵀ E is linear in u.
+        u = torch.zeros_like(ensemble.energy, requires_grad=True)
+        slopes = torch.autograd.grad(u @ model(ensemble.described), parameters, create_graph=True)
+        inner = torch.stack([(slope * part).sum() for slope, part in zip(slopes, along, strict=True)]).sum()
+        (change,) = torch.autograd.grad(inner, u)
         shift = -ensemble.beta * ((response.weight * change) @ (ensemble.g - response.g))  # J v
         slope = 2.0 * shift / ensemble.sigma**2 / len(shift)
         pulled.append(_pull(model, ensemble, response, slope))
-    return flatten(torch.autograd.grad(torch.stack(pulled).sum(), list(model.parameters())))
+    return flatten(torch.autograd.grad(torch.stack(pulled).sum(), parameters))
 
 
 def draw(
