@@ -101,7 +101,8 @@ def _training_system(lock: dict[str, Any], store: str) -> tuple[dict[str, float]
     from cgstore.catalog import open_catalog
     from cgstore.schema import topology_of
 
-    entries = [open_catalog(store)[row["name"]] for row in lock["inputs"]["datasets"]["train"]]
+    catalog = open_catalog(store)
+    entries = [catalog[row["name"]] for row in lock["inputs"]["datasets"]["train"]]
     topologies = [topology_of(entry.open()) for entry in entries]
     masses = {str(kind): float(mass) for t in topologies for kind, mass in zip(t.type, t.mass, strict=True)}
     return masses, float(entries[0].metadata["temperature"])
