@@ -163,6 +163,6 @@ def test_smoothing_keeps_straight_lines_and_removes_the_zigzag() -> None:
 @pytest.mark.parametrize("switch", [0.02, 0.05, 0.3])
 def test_the_forces_at_the_nodes_are_the_slopes_of_the_switched_energies(switch: float) -> None:
     table = lj_table(spacing=0.0005, switch=switch)
-    outside_core = table.r[1:-1] > 0.35
+    outside_core = table.r[1:-1] > 0.45
     slope = (table.energy[2:] - table.energy[:-2]) / (2.0 * table.spacing)
     np.testing.assert_allclose(table.force[1:-1][outside_core], -slope[outside_core], atol=1e-2)
