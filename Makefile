@@ -38,7 +38,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n 2 -m "not slow" $(TEST_ARGS)
+	$(BIN)/pytest -n 2 $(TEST_ARGS)
 
 slow: $(READY)
 	$(BIN)/pytest -m slow $(TEST_ARGS)
