@@ -154,13 +154,13 @@ def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, s
 
     ds = entry.open()
     known = [] if spec is not None else answers(entry, str(ds.attrs["digest"]))
-    tree = known[0][1] if known else kept_distributions(entry.path, ds, spec)[0]
+    tree = known[0] if known else kept_distributions(entry.path, ds, spec)[0]
     result = tree["rdf" if kind == "rdf" else "bonded"].to_dataset().assign_attrs(name=entry.name)
     return save_figure(figure_of(result, kind, pair), output)
 
 
-def answers(entry: Any, digest: str) -> list[tuple[dict[str, Any], xr.DataTree]]:
-    """Return the distributions that are kept for a content: parameters and result of each, the longest reach first."""
+def answers(entry: Any, digest: str) -> list[xr.DataTree]:
+    """Return the distributions that are kept for a content, those that reach farthest first."""
     from cgstore.features import keep, kept
 
     found = []
@@ -174,8 +174,8 @@ def answers(entry: Any, digest: str) -> list[tuple[dict[str, Any], xr.DataTree]]
                 dataset_digest=digest,
                 compute=xr.DataTree,  # not called: the result is there
             )
-            found.append((item.parameters, tree))
-    return sorted(found, key=lambda answer: -float(answer[1]["rdf"]["r"].max()))
+            found.append(tree)
+    return sorted(found, key=lambda tree: -float(tree["rdf"]["r"].max()))
 
 
 def _name(result: xr.Dataset) -> str:

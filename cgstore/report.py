@@ -120,7 +120,7 @@ def _system(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "title": known.get("title") or known["system"],
-        "answers": [_answer(entry, parameters, tree) for parameters, tree in answers(entry, known["digest"])],
+        "answers": [_answer(entry, tree) for tree in answers(entry, known["digest"])],
         "provenance": [
             (key.removesuffix("_ps").replace("_", " "), plain_text(known[key]) + _UNITS.get(key, ""))
             for key in _PROVENANCE
@@ -130,7 +130,7 @@ def _system(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _answer(entry: Entry, parameters: Mapping[str, Any], tree: xr.DataTree) -> dict[str, Any]:
+def _answer(entry: Entry, tree: xr.DataTree) -> dict[str, Any]:
     """Return the pictures of the distributions of one dataset, and what they were computed with."""
     pictures, asked = [], []
     for kind in DISTRIBUTIONS:
@@ -139,7 +139,10 @@ def _answer(entry: Entry, parameters: Mapping[str, Any], tree: xr.DataTree) -> d
         along = "pair" if kind == "rdf" else f"{kind}_kind"
         if result.sizes.get(along):
             pictures.append(_picture(result, kind, caption=_blocks(result, kind)))
-            asked += [f"{key.replace('_', ' ')} {parameters[table][key]:g}{unit}" for key, unit in _ASKED[kind].items()]
+            asked += [
+                f"{key.replace('_', ' ')} {result.attrs['parameters'][key]:g}{unit}"
+                for key, unit in _ASKED[kind].items()
+            ]
     return {"text": f"{', '.join(asked)}.", "pictures": pictures, **_peaks(tree["rdf"].to_dataset())}
 
 
