@@ -22,7 +22,7 @@ from cgstore.provenance import begins_with, digest_of_file, provenance, same_des
 from cgstore.readers.parts import RunReader, open_run
 from cgstore.readers.topologies import read_topology
 from cgstore.recipe import Recipe, Run, load_recipe
-from cgstore.store.integrity import Manifest, list_versions, read_manifest, version_folder
+from cgstore.store.integrity import Manifest, list_datasets, list_versions, read_manifest, version_folder
 from cgstore.store.versions import Stage, stage
 from cgstore.topology import Topology
 
@@ -135,7 +135,7 @@ def ingest(
             return _on_cluster(work, tasks, scheduler)
         return _in_threads(work, tasks, jobs, progress or (lambda name, done, total: None))
     finally:
-        if not dry_run and Path(store).is_dir():
+        if not dry_run and list_datasets(Path(store)):
             write_catalog(Path(store))
 
 
