@@ -12,7 +12,6 @@ _HOMES = {
     "train": "cgstore.learn.fit",
     "validate": "cgstore.learn.validation",
 }
-_NEED_TORCH = ("Loader", "PairNetwork", "train", "validate")
 
 
 def __getattr__(name: str) -> Any:

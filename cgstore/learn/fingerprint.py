@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,13 +45,11 @@ def fingerprint(entry: Any, choose: Callable[[NDArray[np.float64]], slice]) -> F
 
 
 def _frame_digests(entry: Any, version: Any) -> NDArray[np.uint64]:
-    """Return the digest of each frame from the store, or none for a dataset that is not in a local store."""
-    folder = getattr(entry, "path", None)
-    if folder is None or version is None:
-        return np.empty(0, np.uint64)
-    array = Path(folder) / f"v{int(version):06d}" / "frame_digest"
-    if not array.is_dir():
+    """Return the digest of each frame from the store, or none for a dataset that is in no store."""
+    location = getattr(entry, "location", None)
+    if location is None or version is None:
         return np.empty(0, np.uint64)
     import zarr
 
-    return np.asarray(zarr.open_array(array, mode="r")[:], np.uint64)
+    group: Any = zarr.open_group(f"{location}/v{int(version):06d}", mode="r")
+    return np.asarray(group["frame_digest"][:], np.uint64) if "frame_digest" in group else np.empty(0, np.uint64)

@@ -13,15 +13,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.averages.onepass import Spec, distributions, kept_distributions, load_spec
+from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import digest, load_document
-from cgstore.errors import InputError
+from cgstore.errors import InputError, PhysicsError
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_bytes, write_json, write_tables
 from cgstore.learn.inversion import ibi
 from cgstore.learn.loader import Loader
 from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork, Prior, prior_of
-from cgstore.learn.settings import FitFile
+from cgstore.learn.settings import BaselineTable, FitFile
 from cgstore.learn.source import spread_frames, temperature_of
 from cgstore.learn.split import Catalog, Member, PartName, Selection, Split, check_leak, members_of
 from cgstore.learn.structural import Place, StatePoint, train_structure
@@ -107,16 +108,18 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     parts = gather(Path(fit_file), store=store)
     check_leak(parts.split, parts.catalog)
     inputs = parts.inputs()
-    if _begin(folder, parts, inputs):
+    if _finished_before(folder, inputs):
         return folder
     loaders = {part.part: Loader(parts.catalog, part, batch_size=1) for part in _readable(parts.split)}
     points = {part: _state_points(parts, loader) for part, loader in loaders.items()}
+    _check_baseline(parts.file, loaders["train"])
     model = _model(parts.file, points["train"], loaders["train"])
+    _begin(folder, parts, inputs)
     with _one_thread():
         _train_network(folder, parts.file, model, points, tell)
     models = {"network": model.tables()}
     if parts.file.baseline is not None:
-        models["ibi"] = _baseline(parts, loaders["train"], points["train"], model, tell)
+        models["ibi"] = _baseline(parts, parts.file.baseline, loaders["train"], points["train"], tell)
     _finish(folder, parts.file, model, models, inputs)
     return folder
 
@@ -137,29 +140,45 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _begin(folder: Path, parts: Ingredients, inputs: dict[str, Any]) -> bool:
-    """Make the folder, or take up what is in it; return whether the fit is finished already."""
+def _finished_before(folder: Path, inputs: dict[str, Any]) -> bool:
+    """Tell whether the folder holds this very fit, finished; refuse one that holds anything else."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: found a file, expected a folder or nothing")
-    marker = folder / UNFINISHED
-    if folder.is_dir() and any(folder.iterdir()):
-        if finished(folder):
-            same = read_lock(folder)["inputs"] == inputs
-        else:
-            same = marker.is_file() and marker.read_text(encoding="utf-8").splitlines()[-1:] == [digest(inputs)]
-        if not same:
-            raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
-        return finished(folder)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    if finished(folder):
+        same = read_lock(folder)["inputs"] == inputs
+    else:
+        marker = folder / UNFINISHED
+        same = marker.is_file() and marker.read_text(encoding="utf-8").splitlines()[-1:] == [digest(inputs)]
+    if not same:
+        raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
+    return finished(folder)
+
+
+def _begin(folder: Path, parts: Ingredients, inputs: dict[str, Any]) -> None:
+    """Make the folder with its mark and the files of the user, unless an interrupted fit has done so."""
     folder.mkdir(parents=True, exist_ok=True)
     words = "This fit is not finished. Repeat the cgstore train that began it: it goes on where it was.\n"
-    write_bytes(marker, f"{words}{digest(inputs)}\n".encode())
+    write_bytes(folder / UNFINISHED, f"{words}{digest(inputs)}\n".encode())
     for name, text in parts.texts.items():
         write_bytes(folder / name, text)
-    return False
+
+
+def _check_baseline(file: FitFile, loader: Loader) -> None:
+    """Refuse a baseline on data that are not for training, or that do not show every pair of types."""
+    if file.baseline is None:
+        return
+    name, types = file.baseline.dataset, set(loader.types)
+    complete = {source.name for source in loader.sources if set(source.type) == types}
+    if name not in loader.names:
+        raise InputError(f"baseline.dataset   {name!r} is not in the train part, which has {', '.join(loader.names)}")
+    if name not in complete:
+        raise InputError(f"baseline.dataset   {name!r} lacks some of the types {', '.join(sorted(types))}")
 
 
 def reference_of(catalog: Catalog, member: Member, spec: Spec) -> xr.Dataset:
-    """Return the rdf of a dataset of a split: the kept one, or computed now for a block of time.
+    """Return the rdf of a dataset of a split: the kept one, or computed now for a block of time and for remote stores.
 
     Parameters
     ----------
@@ -169,8 +188,10 @@ def reference_of(catalog: Catalog, member: Member, spec: Spec) -> xr.Dataset:
     entry = catalog[member.name]
     ds = entry.open()
     if (member.start, member.stop) != (-np.inf, np.inf):
-        return distributions(ds.isel(frame=member.frames(ds["time"].values)), spec)["rdf"].to_dataset().compute()
-    return kept_distributions(entry.path, ds, spec)[0]["rdf"].to_dataset()
+        ds = ds.isel(frame=member.frames(ds["time"].values))
+    elif "://" not in entry.location:
+        return kept_distributions(entry.path, ds, spec)[0]["rdf"].to_dataset()
+    return distributions(ds, spec)["rdf"].to_dataset().compute()
 
 
 def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
@@ -181,13 +202,15 @@ def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
     for number, (source, member) in enumerate(zip(loader.sources, loader.members, strict=True)):
         reference = reference_of(parts.catalog, member, parts.spec)
         r = reference["r"].values
+        start = spread_frames(source, file.sampling.replicas, seed=file.seed + number)
+        _check_reach(start, file.potential.cutoff, float(r[-1] + 0.5 * (r[1] - r[0])))
         known = reference.reindex(pair=pairs)
         g, error = known["rdf"].values, np.nan_to_num(known["rdf_error"].values)
         points.append(
             StatePoint(
                 name=source.name,
                 temperature=temperature_of(parts.catalog, source.name),
-                start=spread_frames(source, file.sampling.replicas, seed=file.seed + number),
+                start=start,
                 width=float(r[1] - r[0]),
                 g=np.nan_to_num(g),
                 # A pair that a system lacks says nothing.
@@ -195,6 +218,16 @@ def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
             )
         )
     return points
+
+
+def _check_reach(start: xr.Dataset, cutoff: float, r_max: float) -> None:
+    """Refuse a potential or bins that reach beyond half of a box."""
+    half = 0.5 * float(heights(start["box"].values).min())
+    for name, reach in (("potential.cutoff", cutoff), ("r_max of the spec", r_max)):
+        if reach > half:
+            raise PhysicsError(
+                f"{start.attrs['name']}: {name} = {reach:g} nm is beyond half the smallest box height, {half:.4g} nm"
+            )
 
 
 def _model(file: FitFile, points: Sequence[StatePoint], loader: Loader) -> PairNetwork:
@@ -277,14 +310,9 @@ def _read_checkpoint(path: Path, model: PairNetwork, points: Sequence[StatePoint
 
 
 def _baseline(
-    parts: Ingredients, loader: Loader, points: Sequence[StatePoint], model: PairNetwork, tell: Progress
+    parts: Ingredients, asked: BaselineTable, loader: Loader, points: Sequence[StatePoint], tell: Progress
 ) -> dict[str, Table]:
     """Return the tables of iterative Boltzmann inversion at one of the training datasets, sampled like the network."""
-    asked = parts.file.baseline
-    assert asked is not None
-    if asked.dataset not in loader.names:
-        known = ", ".join(loader.names)
-        raise InputError(f"baseline.dataset   {asked.dataset!r} is not in the train part, which has {known}")
     number = loader.names.index(asked.dataset)
     sampling = parts.file.sampling.sampling()
     tables, _ = ibi(
@@ -292,8 +320,8 @@ def _baseline(
         points[number].start,
         temperature=points[number].temperature,
         iterations=asked.iterations,
-        cutoff=model.cutoff,
-        spacing=model.spacing,
+        cutoff=parts.file.potential.cutoff,
+        spacing=parts.file.potential.spacing,
         time_step=sampling.time_step,
         friction=sampling.friction,
         equilibrate=sampling.equilibrate,
@@ -303,7 +331,7 @@ def _baseline(
         threads=sampling.threads,
         progress=lambda iteration, rmsd, chi2: tell("ibi", iteration, asked.iterations),
     )
-    return {pair: tables[pair] for pair in model.pairs}
+    return tables
 
 
 def _finish(

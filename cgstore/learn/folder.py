@@ -26,7 +26,7 @@ import xarray as xr
 
 from cgstore.errors import InputError, IntegrityError
 from cgstore.provenance import digest_of_file
-from cgstore.tables import Table
+from cgstore.tables import Table, interpolate
 
 __all__ = [
     "UNFINISHED",
@@ -96,12 +96,12 @@ def read_tables(folder: str | Path, curve: str = "network") -> dict[str, Table]:
 
 
 def write_tables(path: Path, models: Mapping[str, Mapping[str, Table]], attrs: Mapping[str, Any]) -> None:
-    """Write the potentials of models that share their nodes."""
+    """Write the potentials of models, on the nodes and in the order of pairs of the first."""
     first = next(iter(models.values()))
     r = next(iter(first.values())).r
     dims = ("curve", "pair", "r")
-    energy = np.array([[table.energy for table in tables.values()] for tables in models.values()])
-    force = np.array([[table.force for table in tables.values()] for tables in models.values()])
+    values = np.array([[interpolate(tables[pair], r) for pair in first] for tables in models.values()])
+    energy, force = np.moveaxis(values, 2, 0)
     ds = xr.Dataset(
         {
             "energy": (dims, energy, {"units": "kJ/mol", "long_name": "pair potential"}),

@@ -1,13 +1,53 @@
-"""FIT.toml: what a fit learns from, which potential, how it samples and trains, and what it must reach."""
+"""FIT.toml: what a fit learns from, which potential, how it samples and trains, and what it must reach.
 
+Nothing here needs torch.
+"""
+
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from cgstore.documents import Document, Length, Time
-from cgstore.learn.structural import Sampling, Training
 
-__all__ = ["BaselineTable", "FitFile", "PotentialTable", "SamplingTable", "TrainingTable", "ValidationTable"]
+__all__ = [
+    "BaselineTable",
+    "FitFile",
+    "PotentialTable",
+    "Sampling",
+    "SamplingTable",
+    "Training",
+    "TrainingTable",
+    "ValidationTable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an ensemble is drawn: Langevin motion from each starting frame; times in ps, friction in 1/ps."""
+
+    time_step: float = 0.01
+    friction: float = 1.0
+    equilibrate: float = 2.0
+    duration: float = 12.0
+    every: float = 0.5
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a potential is moved.
+
+    A round draws new frames for every state point, then moves the potential while they last: until fewer than
+    `effective` of them count after reweighting, at most `steps` times.
+    """
+
+    rounds: int = 9
+    steps: int = 2
+    effective: float = 0.6
+    damping: float = 3e-4
+    iterations: int = 12
+
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Part = Annotated[float, Field(gt=0, lt=1)]

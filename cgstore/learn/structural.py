@@ -23,15 +23,14 @@ from cgstore.box import volume
 from cgstore.learn.newton import damped_step, flatten, unflatten
 from cgstore.learn.potential import PairNetwork, pair_weights
 from cgstore.learn.sampler import sample
+from cgstore.learn.settings import Sampling, Training
 from cgstore.units import BOLTZMANN
 
 __all__ = [
     "Ensemble",
     "Place",
     "Response",
-    "Sampling",
     "StatePoint",
-    "Training",
     "Update",
     "curvature",
     "draw",
@@ -42,33 +41,6 @@ __all__ = [
 ]
 
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How an ensemble is drawn: Langevin motion from each starting frame; times in ps, friction in 1/ps."""
-
-    time_step: float = 0.01
-    friction: float = 1.0
-    equilibrate: float = 2.0
-    duration: float = 12.0
-    every: float = 0.5
-    threads: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """How a potential is moved.
-
-    A round draws new frames for every state point, then moves the potential while they last: until fewer than
-    `effective` of them count after reweighting, at most `steps` times.
-    """
-
-    rounds: int = 9
-    steps: int = 2
-    effective: float = 0.6
-    damping: float = 3e-4
-    iterations: int = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,7 @@
 """Validation: the models of a fit sampled where no fit has looked, in units of what can be known at all.
 
 Every number of the table has an error from the jackknife over the blocks of the reference and the replicas of the
-model, whatever the correlations between the bins are.
+model, whatever the correlations between the bins are. Nothing here needs torch.
 """
 
 from collections.abc import Callable, Mapping

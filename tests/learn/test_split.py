@@ -11,7 +11,7 @@ class Entry:
     """A dataset as a catalog lists it: four particles, one frame per ps, unless said otherwise."""
 
     def __init__(self, name, *, frames=100, start=0.0, source="", path=None, digests=None):
-        self.name, self.metadata, self.path = name, {}, path
+        self.name, self.metadata = name, {}
         attrs = {"sources": [{"path": "x.xtc", "size": 1, "digest": source or name}], "version": 1}
         self.ds = xr.Dataset(
             {"position": (("frame", "particle", "xyz"), np.zeros((frames, 4, 3), np.float32))},
@@ -19,8 +19,8 @@ class Entry:
             attrs=attrs,
         )
         if digests is not None:
-            array = zarr.create_array(path / "v000001" / "frame_digest", shape=(len(digests),), dtype="uint64")
-            array[:] = digests
+            self.location = str(path)
+            zarr.create_group(path / "v000001").create_array("frame_digest", data=digests)
 
     def open(self):
         return self.ds

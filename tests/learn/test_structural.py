@@ -9,11 +9,10 @@ from cgstore.averages.pair import rdf
 from cgstore.learn.newton import damped_step, flatten
 from cgstore.learn.potential import PairNetwork, Prior, pair_names
 from cgstore.learn.sampler import sample
+from cgstore.learn.settings import Sampling, Training
 from cgstore.learn.structural import (
     Ensemble,
-    Sampling,
     StatePoint,
-    Training,
     curvature,
     effective_sample_size,
     gradient,
