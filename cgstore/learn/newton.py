@@ -36,7 +36,8 @@ def damped_step(
     Examples
     --------
     >>> stiffness = torch.tensor([4.0, 1.0])
-    >>> damped_step(lambda v: stiffness * v, torch.tensor([4.0, 2.0]), damping=0.0, iterations=9).tolist()
+    >>> step = damped_step(lambda v: stiffness * v, torch.tensor([4.0, 2.0]), damping=0.0, iterations=9)
+    >>> [round(x, 3) for x in step.tolist()]
     [-1.0, -2.0]
     """
     size = gradient @ gradient

@@ -54,7 +54,7 @@ def prior_of(g: ArrayLike, r: ArrayLike, temperature: float) -> Prior:
     Examples
     --------
     >>> r = np.linspace(0.2, 1.0, 801)
-    >>> prior_of(np.exp(-((0.4 / r) ** 12)), r, temperature=1 / 0.008314462618).exponent.round(2)
+    >>> round(prior_of(np.exp(-((0.4 / r) ** 12)), r, temperature=1 / 0.008314462618).exponent, 2)
     12.0
     """
     g, r = np.asarray(g, np.float64), np.asarray(r, np.float64)
