@@ -1,15 +1,33 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from cgstore.averages.onepass import load_spec
+from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError
 from cgstore.learn.fit import train
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, read_tables
 from cgstore.learn.log import Log
+from cgstore.learn.settings import FitFile
+from cgstore.learn.split import Split
+
+
+CATALOGS = Path(__file__).parents[2] / "catalogs"
+
+
+@pytest.mark.parametrize("path", sorted((CATALOGS / "fits").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_fits_that_are_shipped_are_sound(path):
+    file = load_document(path, FitFile)
+    split = Split.load(path.parent / file.split)
+    load_spec(path.parent / file.spec)
+    assert file.name == path.stem
+    assert split.heldout.rules
+    assert file.baseline.dataset in {rule.pattern for rule in split.train.rules}
 
 
 def _files(folder):

@@ -334,6 +334,8 @@ def test_training_that_was_stopped_goes_on_exactly_where_it_was(points):
         if row.round == 2:
             break
     rest = list(train_structure(resumed, points, sampling=QUICK, training=training, seed=3, place=places[-1]))
+    begin, later = (place.starts[0]["position"].values for place in places[:2])
+    assert not np.array_equal(begin, later)  # replicas go on from where they are
     strip = lambda rows: [row[:-1] for row in rows]  # noqa: E731 - all but the seconds
     assert strip(rest) == strip([row for row in all_rows if row.round >= 2])
     assert torch.equal(resumed.node_energy(), through.node_energy())
