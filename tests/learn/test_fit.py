@@ -16,7 +16,6 @@ from cgstore.learn.log import Log
 from cgstore.learn.settings import FitFile
 from cgstore.learn.split import Split
 
-
 CATALOGS = Path(__file__).parents[2] / "catalogs"
 
 
