@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -117,6 +118,11 @@ def test_the_whole_tour_leaves_store_pictures_fit_potentials_and_report(tmp_path
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.perf_counter() - begin < 300
+    readme = (Path(demo.__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```console\n")[2].partition("```")[0].splitlines()
+    # Seconds differ from machine to machine, and the last digits of what was trained.
+    lasting = [line for line in shown if not re.search(r" s$|±", line)]
+    assert [line for line in lasting if line not in done.stdout.splitlines()] == []
     folder = tmp_path / "tour"
     assert (folder / "report/index.html").is_file()
     assert {path.suffix for path in (folder / "pictures").iterdir()} == {".svg", ".png"}
