@@ -66,7 +66,10 @@ _TOUR = (
         "cgstore validate fits/methane --on heldout",
         accepted=(0, _DISAGREES),
     ),
-    _Step("The potential, for the programs that run it.", "cgstore potential fits/methane --to gromacs -o potentials/gromacs"),
+    _Step(
+        "The potential, for the programs that run it.",
+        "cgstore potential fits/methane --to gromacs -o potentials/gromacs",
+    ),
     _Step("", "cgstore potential fits/methane --to lammps -o potentials/lammps"),
     _Step("Catalogs for those who do not have cgstore.", "cgstore catalog"),
     _Step("Plain intake opens the store.", _PLAIN_INTAKE),

@@ -6,8 +6,7 @@
 - validation: `rdf (curve, pair, r)`, the first curve being the reference; below it the distance of the others from it
 - training: `loss (iteration)`, if there `part_loss (part, iteration)`, `effective (iteration)` (share of the sample)
 
-Errors are the variables with `_error` at the end of the name. Figures are matplotlib objects that no global state
-knows: nothing opens a window, nothing leaks, threads may draw at once.
+Errors are the variables that end in `_error`. No figure belongs to a global state: no window opens, nothing leaks.
 """
 
 import io
@@ -29,7 +28,6 @@ __all__ = ["DISTRIBUTIONS", "KINDS", "answers", "encode_figure", "figure_of", "s
 
 # Okabe and Ito, https://jfly.uni-koeln.de/color/: told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_REFERENCE = "#000000"
 _DASHES = ("-", "--", "-.", ":")
 _FORMATS = ("png", "svg", "pdf")
 _FONT = 9.0
@@ -358,8 +356,8 @@ def _compare(upper: "Axes", lower: "Axes", result: xr.Dataset, name: str, *, lab
     reference, *models = [str(curve) for curve in result["curve"].values]
     truth = _values(result, "rdf", curve=reference, pair=name)
     noise = _error(result, "rdf", curve=reference, pair=name)
-    _curve(upper, x, truth, noise, label=reference, color=_REFERENCE)
-    _curve(lower, x, np.zeros_like(x), noise, color=_REFERENCE)
+    _curve(upper, x, truth, noise, label=reference, color="black")
+    _curve(lower, x, np.zeros_like(x), noise, color="black")
     for index, model in enumerate(models):
         y = _values(result, "rdf", curve=model, pair=name)
         error = _error(result, "rdf", curve=model, pair=name)
@@ -383,7 +381,7 @@ def _training(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     upper = axes[0, 0]
     for index, name in enumerate(chosen):
         upper.plot(x, _values(result, "part_loss", part=name), linewidth=1.0, label=name, **_style(index))
-    upper.plot(x, result["loss"].values, color=_REFERENCE, linewidth=1.3, label="all" if chosen else "loss")
+    upper.plot(x, result["loss"].values, color="black", linewidth=1.3, label="all" if chosen else "loss")
     upper.set_yscale("log")
     upper.set_ylabel(_label("loss", result["loss"], "1"), fontsize=_FONT)
     upper.legend(fontsize=_FONT - 1, frameon=False)
