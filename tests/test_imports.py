@@ -40,8 +40,8 @@ def test_a_catalog_opens_without_optional_packages(tmp_path):
 
 
 def test_only_learn_loads_torch(tmp_path):
-    for name in ("ingest", "open_catalog", "verify", "rdf", "bonded", "distributions"):
-        assert "torch" not in loaded_by(f"from cgstore import {name}", tmp_path), name
+    names = "ingest, open_catalog, verify, rdf, bonded, distributions"
+    assert "torch" not in loaded_by(f"from cgstore import {names}", tmp_path)
 
 
 def test_every_public_name_is_there_and_a_wrong_one_is_not():
