@@ -130,7 +130,7 @@ def test_the_tour_runs_without_a_warning_and_says_what_it_promises(desk: Path) -
         "sound",
     ):
         assert words in done.stdout
-    assert (desk / "pictures/choline_phosphate.png").read_bytes().startswith(b"\x89PNG")
+    assert (desk / "cgstore-demo/choline_phosphate.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_table_of_modules_is_that_of_the_code() -> None:

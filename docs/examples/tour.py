@@ -84,7 +84,7 @@ for kind, length in zip(b["bond_kind"].values, mean.values, strict=True):
 from cgstore.plot import figure_of, save_figure
 
 figure = figure_of(g, "rdf")
-print(save_figure(figure, Path("pictures/choline_phosphate.png")))
+print(save_figure(figure, Path("cgstore-demo/choline_phosphate.png")))
 
 # %% [markdown]
 # ## Batches for training
