@@ -9,7 +9,7 @@
 #
 # From raw trajectories to batches of training data. Run it from the root of a checkout, as a notebook
 # (Jupytext, VS Code) or with `python docs/examples/tour.py`. It takes some seconds and writes the folders
-# `store` and `pictures`.
+# `store` and `cgstore-demo`.
 
 # %%
 from pathlib import Path
