@@ -77,8 +77,8 @@ class Validation:
         for model in dict.fromkeys(row.model for row in self.rows):
             worst = max((row for row in self.rows if row.model == model), key=lambda row: row.rmsd)
             words.append(f"{model} rmsd {worst.rmsd:.4f} ± {worst.rmsd_error:.4f} (noise {worst.noise_floor:.4f})")
-        agrees = "agrees with" if self.passed else "disagrees with"
-        return f"The network {agrees} the {self.on} reference: {', '.join(words)}; tolerance {self.tolerance:g}"
+        place = "within" if self.passed else "outside"
+        return f"The network is {place} the tolerance of {self.tolerance:g} on {self.on} data: {', '.join(words)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain data, without the curves."""

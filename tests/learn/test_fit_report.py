@@ -48,7 +48,7 @@ def test_the_verdict_and_every_row_of_the_validation_are_shown_with_errors(valid
     text = _text(page)
     answer = json.loads((validated / "validation.json").read_text())
     assert answer["verdict"] in text
-    assert f"{'agrees' if answer['passed'] else 'disagrees'} The network" in text
+    assert f"{'within' if answer['passed'] else 'outside'} tolerance The network" in text
     for row, model in zip(answer["rows"], ("network", "IBI at 130 K"), strict=True):
         rmsd = f"{row['rmsd']:.4f} ± {row['rmsd_error']:.4f}"
         assert f"l150/r1/cg A-A {model} {rmsd} {row['noise_floor']:.4f} {row['chi2']:.2f}" in text
@@ -61,7 +61,7 @@ def test_a_model_that_disagrees_is_called_so(validated, liquid, tmp_path):
     answer = json.loads((folder / "validation.json").read_text())
     (folder / "validation.json").write_text(json.dumps(answer | {"passed": False}))
     page = write_report(liquid.store, tmp_path / "out", fits=[folder])
-    assert '<span class="verdict differs">disagrees</span>' in page.read_text()
+    assert '<span class="verdict differs">outside tolerance</span>' in page.read_text()
 
 
 def test_the_potential_of_mean_force_stands_beside_the_potentials(fitted, liquid):

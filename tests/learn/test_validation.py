@@ -79,7 +79,7 @@ def test_a_wrong_potential_is_told_from_the_reference(liquid, copy):
     assert not answer.passed
     assert answer.rows[0].chi2 > 5
     assert answer.rows[0].rmsd > 3 * answer.rows[0].noise_floor
-    assert "disagrees" in answer.verdict
+    assert "outside the tolerance" in answer.verdict
 
 
 def test_the_fit_predicts_what_it_has_not_seen_and_the_answer_is_kept(liquid, copy):
