@@ -67,6 +67,11 @@ _TOUR = (
         accepted=(0, _DISAGREES),
     ),
     _Step(
+        "The same about the data it was trained on, to compare.",
+        "cgstore validate fits/methane --on train",
+        accepted=(0, _DISAGREES),
+    ),
+    _Step(
         "The potential, for the programs that run it.",
         "cgstore potential fits/methane --to gromacs -o potentials/gromacs",
     ),

@@ -40,6 +40,7 @@ _PROVENANCE = (
     "license", "tags", "parameters", "version", "digest", "frames", "particles", "time_ps", "bytes", "precision",
     "recipe", "recipe_digest", "mapping_digest", "topology_digest", "lineage", "created", "created_with",
 )  # fmt: skip
+_PARTS = {"heldout": "held-out", "validation": "validation", "train": "training"}  # in the order of interest
 _UNITS = {"temperature": " K", "pressure": " bar", "time_ps": " ps", "bytes": " bytes", "precision": " nm"}
 _PACKAGES = ("numpy", "zarr", "xarray", "dask", "numba", "matplotlib")
 _ASKED = {
@@ -209,7 +210,7 @@ def _fit(folder: Path, catalog: Catalog) -> dict[str, Any]:
                 "When it falls too low, new frames are drawn and it is 1 again.",
             ),
         ],
-        "validation": _validation(folder, labels),
+        "validations": [_validation(folder, part, labels) for part in _PARTS if _validated(folder, part)],
     }
 
 
@@ -274,12 +275,15 @@ def _with_pmf(
     return xr.concat(curves, "curve").to_dataset(name="energy").assign_attrs(name=potential.attrs.get("name", ""))
 
 
-def _validation(folder: Path, labels: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return table, verdict and pictures of the last validation of a fit, if there was one."""
-    if not (folder / "validation.json").is_file():
-        return None
-    answer = json.loads((folder / "validation.json").read_text(encoding="utf-8"))
-    curves = _read(folder / "validation.nc")
+def _validated(folder: Path, part: str) -> bool:
+    """Tell whether a fit was held against this part of its split."""
+    return (folder / f"validation-{part}.json").is_file()
+
+
+def _validation(folder: Path, part: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return table, verdict and pictures of the validation of a fit on a part of its split."""
+    answer = json.loads((folder / f"validation-{part}.json").read_text(encoding="utf-8"))
+    curves = _read(folder / f"validation-{part}.nc")
     names = [labels.get(str(curve), str(curve)) for curve in curves["curve"].values]
     curves = curves.assign_coords(curve=names)
     rows = [
@@ -293,7 +297,7 @@ def _validation(folder: Path, labels: Mapping[str, str]) -> dict[str, Any] | Non
     ]  # fmt: skip
     caption = "The reference with its error, the models with theirs; below, how far each model is from the reference."
     return {
-        "on": {"heldout": "held-out"}.get(answer["on"], answer["on"]),
+        "on": _PARTS[part],
         "agrees": answer["passed"],
         "text": answer["verdict"] + ".",
         "head": ["dataset", "pair", "model", "rmsd of g", "noise", "χ²", "first peak", "of the reference"],

@@ -7,7 +7,7 @@
     weights.npz                       parameters of the network
     potential.nc                      energy and force of each model on (curve, pair, r)
     training.nc                       the loss on (iteration)
-    validation.{json,csv,nc}          after `cgstore validate`
+    validation-PART.{json,csv,nc}     after `cgstore validate --on PART`
 
 Every file is written beside its place and moved there, so none is ever half written. The netCDF files are what
 `cgstore.plot` draws; nothing here needs torch.

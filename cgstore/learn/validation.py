@@ -100,7 +100,7 @@ def validate(
 
     Parameters
     ----------
-    folder : the fit folder; `validation.json`, `.csv` and `.nc` are written into it
+    folder : the fit folder; `validation-PART.json`, `.csv` and `.nc` are written into it
     store : folder of the store that the fit was made from
     on : "heldout", "validation" or "train"
     progress : called as `progress("dataset model", done, total)`
@@ -338,6 +338,7 @@ def _merged(sums: Float, weights: Float, count: int) -> tuple[Float, Float]:
 
 def _write(folder: Path, answer: Validation) -> None:
     """Write the answer into the fit folder: first what it rests on, then the verdict."""
-    write_dataset(folder / "validation.nc", answer.curves)
-    write_rows(folder / "validation.csv", [asdict(row) for row in answer.rows])
-    write_json(folder / "validation.json", answer.to_dict())
+    name = f"validation-{answer.on}"
+    write_dataset(folder / f"{name}.nc", answer.curves)
+    write_rows(folder / f"{name}.csv", [asdict(row) for row in answer.rows])
+    write_json(folder / f"{name}.json", answer.to_dict())

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 def main(folder: Path) -> None:
     """Draw the held-out validation of the fit."""
-    with xr.open_dataset(folder / "fits/methane/validation.nc", engine="scipy") as ds:
+    with xr.open_dataset(folder / "fits/methane/validation-heldout.nc", engine="scipy") as ds:
         curves = ds.sel(dataset="methane_130k/r1/cg").assign_attrs(name="methane at 130 K, held out")
         names = {"ibi": "IBI at 112 K"}
         curves = curves.assign_coords(curve=[names.get(str(name), str(name)) for name in curves["curve"].values])

@@ -46,7 +46,7 @@ def test_a_fit_is_shown_with_what_it_learned_from_and_what_it_never_read(fitted,
 def test_the_verdict_and_every_row_of_the_validation_are_shown_with_errors(validated, liquid, tmp_path):
     page = write_report(liquid.store, tmp_path, fits=[validated])
     text = _text(page)
-    answer = json.loads((validated / "validation.json").read_text())
+    answer = json.loads((validated / "validation-heldout.json").read_text())
     assert answer["verdict"] in text
     assert f"{'within' if answer['passed'] else 'outside'} tolerance The network" in text
     for row, model in zip(answer["rows"], ("network", "IBI at 130 K"), strict=True):
@@ -56,10 +56,19 @@ def test_the_verdict_and_every_row_of_the_validation_are_shown_with_errors(valid
     assert pictures[:3] == ["validation of l150/r1/cg", "potential of liquid", "training of liquid"]
 
 
+def test_training_data_stand_after_held_out_data_and_replace_nothing(validated, liquid, tmp_path):
+    folder = shutil.copytree(validated, tmp_path / "fit")
+    answer = validate(folder, store=liquid.store, on="train")
+    text = _text(write_report(liquid.store, tmp_path / "out", fits=[folder]))
+    assert text.index("Validation, held-out data") < text.index("Validation, training data")
+    assert answer.verdict in text
+    assert json.loads((folder / "validation-heldout.json").read_text())["verdict"] in text
+
+
 def test_a_model_that_disagrees_is_called_so(validated, liquid, tmp_path):
     folder = shutil.copytree(validated, tmp_path / "fit")
-    answer = json.loads((folder / "validation.json").read_text())
-    (folder / "validation.json").write_text(json.dumps(answer | {"passed": False}))
+    answer = json.loads((folder / "validation-heldout.json").read_text())
+    (folder / "validation-heldout.json").write_text(json.dumps(answer | {"passed": False}))
     page = write_report(liquid.store, tmp_path / "out", fits=[folder])
     assert '<span class="verdict differs">outside tolerance</span>' in page.read_text()
 

@@ -88,12 +88,12 @@ def test_the_fit_predicts_what_it_has_not_seen_and_the_answer_is_kept(liquid, co
     assert answer.passed
     assert [(row.model, row.pair) for row in answer.rows] == [("network", "A-A"), ("ibi", "A-A")]
     assert told[-1] == ("validation", 2, 2)
-    kept = json.loads((copy / "validation.json").read_text())
+    kept = json.loads((copy / "validation-heldout.json").read_text())
     assert kept == answer.to_dict()
     assert kept["on"] == "heldout"
-    with (copy / "validation.csv").open(newline="") as file:
+    with (copy / "validation-heldout.csv").open(newline="") as file:
         assert [float(row["rmsd"]) for row in csv.DictReader(file)] == [row.rmsd for row in answer.rows]
-    with xr.open_dataset(copy / "validation.nc", engine="scipy") as curves:
+    with xr.open_dataset(copy / "validation-heldout.nc", engine="scipy") as curves:
         assert curves["rdf"].dims == ("curve", "dataset", "pair", "r")
         assert curves["curve"].values.tolist() == ["reference", "network", "ibi"]
         reference = cgstore.rdf(
@@ -154,7 +154,7 @@ def test_a_dataset_that_has_changed_is_refused_with_what_changed(liquid, copy, t
     shutil.rmtree(store / "l170")
     with pytest.raises(InputError, match="train l170/r1/cg   is not in this store"):
         validate(copy, store=store)
-    assert not (copy / "validation.json").exists()
+    assert not (copy / "validation-heldout.json").exists()
 
 
 def test_a_split_that_was_changed_afterwards_is_refused(liquid, copy):
