@@ -1,7 +1,7 @@
 """All distributions of a spec in one reading of the frames, and kept beside the dataset."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import xarray as xr
 from pydantic import Field, NonNegativeInt
@@ -14,7 +14,7 @@ from cgstore.documents import Angle, Document, Length, load_document
 from cgstore.errors import InputError
 from cgstore.features import keep
 
-__all__ = ["BondedSpec", "RdfSpec", "Spec", "distributions", "kept_distributions", "load_spec"]
+__all__ = ["BondedSpec", "RdfSpec", "Spec", "distributions", "kept_distributions", "load_spec", "rdf_parameters"]
 
 _USUAL_R_MAX = 1.5  # nm
 VERSION = 1  # of the numbers: a change of kernels or statistics that changes any of them changes this
@@ -83,9 +83,7 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
     (['rdf', 'bonded'], 50)
     """
     asked = spec if isinstance(spec, Spec) else load_spec(spec) if spec is not None else Spec()
-    pair, terms = asked.rdf.model_dump(), asked.bonded.model_dump()
-    if pair["r_max"] is None:
-        pair["r_max"] = _reach(ds, pair["bin_width"])
+    pair, terms = rdf_parameters(ds, asked), asked.bonded.model_dump()
     (rdf_blocks,), bonded_blocks = count_blocks(ds, [rdf_counter(ds, **pair), bonded_counter(ds, **terms)])
     named = dict(zip(("bond", "angle", "dihedral"), bonded_blocks, strict=True))
     pair["pairs"] = rdf_blocks["pair"].values.tolist()
@@ -97,12 +95,29 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
     )
 
 
-def _reach(ds: xr.Dataset, bin_width: float) -> float:
-    """Return the usual r_max, or the largest multiple of the bin width that the smallest box allows."""
-    if "box" not in ds:
-        return _USUAL_R_MAX  # the counter says what is missing
-    half = 0.5 * float(heights(ds["box"].values).min())
-    return min(_USUAL_R_MAX, int(half / bin_width) * bin_width)
+def rdf_parameters(ds: xr.Dataset, spec: Spec) -> dict[str, Any]:
+    """Return the arguments of `cgstore.rdf` that a spec means for a dataset.
+
+    Without an `r_max` this is 1.5 nm, or the largest multiple of the bin width that the smallest box allows.
+
+    Parameters
+    ----------
+    ds : dataset of the schema; its boxes are read if the spec has no `r_max`
+    spec : what to compute
+
+    Examples
+    --------
+    >>> box = xr.DataArray([np.diag([2.0, 3.0, 3.0])], dims=("frame", "box_vector", "xyz"))
+    >>> rdf_parameters(xr.Dataset({"box": box}), Spec())["r_max"]
+    1.0
+    """
+    parameters = spec.rdf.model_dump()
+    if parameters["r_max"] is None:
+        parameters["r_max"] = _USUAL_R_MAX
+        if "box" in ds:  # without one the counter says what is missing
+            half = 0.5 * float(heights(ds["box"].values).min())
+            parameters["r_max"] = min(_USUAL_R_MAX, int(half / spec.rdf.bin_width) * spec.rdf.bin_width)
+    return parameters
 
 
 def kept_distributions(

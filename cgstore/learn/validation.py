@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cgstore.averages.onepass import Spec, load_spec
+from cgstore.averages.onepass import Spec, load_spec, rdf_parameters
 from cgstore.averages.pair import rdf_blocks, rdf_from_blocks
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
@@ -228,7 +228,7 @@ def _reference_blocks(catalog: Catalog, member: Member, spec: Spec) -> xr.Datase
     """Return the block statistics of the reference."""
     ds = catalog[member.name].open()
     chosen = ds.isel(frame=member.frames(ds["time"].values)) if "time" in ds.variables else ds
-    return rdf_blocks(chosen, **spec.rdf.model_dump()).compute()
+    return rdf_blocks(chosen, **rdf_parameters(chosen, spec)).compute()
 
 
 def _start(catalog: Catalog, member: Member, file: FitFile) -> xr.Dataset:

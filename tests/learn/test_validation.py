@@ -107,6 +107,13 @@ def test_the_fit_predicts_what_it_has_not_seen_and_the_answer_is_kept(liquid, co
             assert row.rmsd == pytest.approx(float(np.sqrt((difference**2).mean())))
 
 
+def test_a_spec_without_r_max_is_compared_as_far_as_the_box_allows(liquid, copy):
+    (copy / "spec.toml").write_text('[rdf]\nbin_width = "0.02 nm"\n')
+    _sign(copy)
+    answer = validate(copy, store=liquid.store)
+    np.testing.assert_allclose(answer.curves["r"][-1] + 0.01, 0.92)  # the box is 1.88 nm wide
+
+
 def test_the_tolerance_decides(liquid, copy):
     text = (copy / "fit.toml").read_text()
     (copy / "fit.toml").write_text(text.replace("tolerance = 0.06", "tolerance = 0.0001"))
