@@ -22,6 +22,7 @@ __all__ = [
     "Document",
     "Energy",
     "Length",
+    "Mass",
     "Pressure",
     "Temperature",
     "Time",
@@ -45,6 +46,7 @@ def _quantity(kind: str) -> BeforeValidator:
 
 Time = Annotated[float, _quantity("time")]
 Length = Annotated[float, _quantity("length")]
+Mass = Annotated[float, _quantity("mass")]
 Energy = Annotated[float, _quantity("energy")]
 Temperature = Annotated[float, _quantity("temperature")]
 Angle = Annotated[float, _quantity("angle")]

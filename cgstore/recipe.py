@@ -6,7 +6,7 @@ all these files is reported at once. The digests depend on what the files mean, 
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from pydantic import (
 
 from cgstore.documents import (
     Document,
+    Mass,
     Pressure,
     Temperature,
     Time,
@@ -33,10 +34,12 @@ from cgstore.documents import (
 from cgstore.errors import InputError
 from cgstore.units import parse_quantity
 
-__all__ = ["BUILT_IN", "KINDS", "Bead", "MappingFile", "Recipe", "Run", "Store", "System", "load_recipe"]
+__all__ = ["BUILT_IN", "KINDS", "UNITS", "Bead", "MappingFile", "Recipe", "Run", "Store", "System", "load_recipe"]
 
 KINDS = ("bilayer", "nanoparticle", "surface", "liquid", "solution", "molecule")
 BUILT_IN = ("molecule", "residue", "drop", "keep")  # mappings that need no file
+UNITS = ("real", "metal", "nano", "lj")  # of LAMMPS files
+XTC_GRID = 0.001  # nm
 
 
 def _one_of(*words: str) -> AfterValidator:
@@ -132,16 +135,42 @@ class Run(Document):
     topology: ArchivePath
     trajectory: Annotated[tuple[ArchivePath, ...], AfterValidator(_some)]
     discard: Annotated[Time, Field(allow_inf_nan=False)] = 0.0  # ps, absolute
+    until: Annotated[Time, Field(allow_inf_nan=False)] | None = None  # ps, absolute; the last frame that is wanted
     stride: Count = 1
     interval: Annotated[Time, Positive] | None = None  # ps between frames, where the file's own times are unusable
     truncated: Annotated[str, _one_of("error", "keep")] = "error"
+    units: Annotated[str, _one_of(*UNITS)] = "real"  # of LAMMPS files
+    guess_bonds: Annotated[bool, Field(strict=True)] = False  # from the distances in the topology file
+
+    @field_validator("until")
+    @classmethod
+    def _after_discard(cls, until: float | None, info: ValidationInfo) -> float | None:
+        """Refuse an end before the beginning."""
+        discard = info.data.get("discard")
+        if until is not None and discard is not None and until <= discard:
+            raise ValueError(f"found {until:g} ps, expected a time after discard, which is {discard:g} ps")
+        return until
 
 
 class Store(Document):
-    """The table `[store]`: which levels are made, and how exactly positions are kept (None: bit for bit)."""
+    """The table `[store]`: which levels are made, and how positions are kept (precision None: bit for bit)."""
 
     levels: Annotated[tuple[Name, ...], AfterValidator(_some)]
-    precision: Annotated[Annotated[float, Positive] | None, BeforeValidator(_precision)] = 0.001  # nm
+    precision: Annotated[Annotated[float, Positive] | None, BeforeValidator(_precision)] = XTC_GRID  # nm
+    profile: Annotated[str, _one_of("fast", "small")] = "fast"
+    copied: Annotated[bool, Field(alias="copy", strict=True)] = True  # False: atoms stay in the archive's XTC files
+
+    @field_validator("copied")
+    @classmethod
+    def _can_be_referenced(cls, copied: bool, info: ValidationInfo) -> bool:
+        """Check that what is not copied can be had from the XTC files themselves."""
+        if not copied and "atoms" not in info.data.get("levels", ("atoms",)):
+            raise ValueError(
+                'found false without the level "atoms"; it is the one that is not copied, add it to levels'
+            )
+        if not copied and info.data.get("precision", XTC_GRID) != XTC_GRID:
+            raise ValueError('found false with another precision than that of XTC; write precision = "0.001 nm"')
+        return copied
 
 
 class Bead(Document):
@@ -211,6 +240,7 @@ class _RecipeFile(Document):
 
     system: System
     run: Annotated[tuple[Run, ...], AfterValidator(_some)]
+    masses: dict[Word, Annotated[Mass, Field(ge=0, allow_inf_nan=False)]] = Field(default={})  # u, by name or type
     mapping: dict[str, Annotated[str, BeforeValidator(_found)]] = Field(default={})
     store: Store
 
@@ -242,6 +272,9 @@ class _RecipeFile(Document):
             )
         if mapped and not info.data.get("mapping", True):
             raise ValueError(f'found the level "{mapped[0]}", but there is no [mapping]; add it, or use ["atoms"]')
+        files = [] if store.copied else [name for run in info.data.get("run", ()) for name in run.trajectory]
+        if other := [name for name in files if Path(name).suffix.lower() != ".xtc"]:
+            raise ValueError(f'found copy = false with "{other[0]}"; only .xtc files can stay in the archive')
         return store
 
 
@@ -261,6 +294,7 @@ class Recipe:
     store: Store
     digest: str
     mapping_digest: str
+    masses: dict[str, float] = field(default_factory=dict)  # u, by atom name or type
 
 
 def load_recipe(path: Path | str) -> Recipe:
@@ -336,4 +370,5 @@ def _recipe(path: Path, document: _RecipeFile, beads: dict[str, MappingFile]) ->
         store=document.store,
         digest=digest(plain),
         mapping_digest=digest(meaning),
+        masses=document.masses,
     )

@@ -83,9 +83,24 @@ def test_what_is_left_out_has_the_documented_default(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path))
     run = recipe.run[0]
     assert (run.stride, run.interval, run.truncated) == (1, None, "error")
+    assert (run.until, run.units, run.guess_bonds) == (None, "real", False)
     assert (recipe.store.levels, recipe.store.precision) == (("atoms", "cg"), 0.001)
+    assert (recipe.store.profile, recipe.store.copied, recipe.masses) == ("fast", True, {})
     assert (recipe.beads["water_1bead"].weight, recipe.beads["water_1bead"].hydrogens) == ("mass", "listed")
     assert recipe.beads["water_1bead"].bead[0].type == "W"
+
+
+def test_what_may_be_stated_beyond_the_defaults(tmp_path: Path) -> None:
+    run = 'discard    = "0.5 ns"\nuntil = "1 ns"\nunits = "lj"\nguess_bonds = true'
+    text = RECIPE.replace('discard    = "0.5 ns"', run)
+    text += '[masses]\nCG = "32.042 u"\n"C1A" = "72 amu"\nEP = "0 u"\n[store]\nprofile = "small"\ncopy = false\n'
+    recipe = load_recipe(write(tmp_path, text))
+    assert (recipe.run[0].until, recipe.run[0].units, recipe.run[0].guess_bonds) == (1000.0, "lj", True)
+    assert recipe.masses == {"CG": 32.042, "C1A": 72.0, "EP": 0.0}
+    assert (recipe.store.profile, recipe.store.copied) == ("small", False)
+    plain = load_recipe(write(tmp_path / "plain"))
+    assert plain.digest != recipe.digest
+    assert load_recipe(write(tmp_path / "masses", RECIPE + '[masses]\nCG = "1 u"\n')).digest != plain.digest
 
 
 def test_without_a_mapping_only_the_atoms_are_made(tmp_path: Path) -> None:
@@ -163,6 +178,24 @@ REFUSED = [
     ('discard    = "0.5 ns"', "stride = 0", "run[0].stride", "greater than or equal to 1"),
     ('discard    = "0.5 ns"', 'truncated = "kep"', "run[0].truncated", 'did you mean "keep"?'),
     ('discard    = "0.5 ns"', 'interval = "0 ps"', "run[0].interval", "greater than 0"),
+    ('"0.5 ns"', '"0.5 ns"\nuntil = "0.5 ns"', "run[0].until", "after discard, which is 500 ps"),
+    ('"0.5 ns"', '"0.5 ns"\nuntil = 600', "run[0].until", "with its unit"),
+    ('"0.5 ns"', '"0.5 ns"\nunits = "rael"', "run[0].units", 'did you mean "real"?'),
+    ('"0.5 ns"', '"0.5 ns"\nguess_bonds = "yes"', "run[0].guess_bonds", "valid boolean"),
+    ("[mapping]", "[masses]\nCG = 32.0\n[mapping]", "masses.CG", "expected a mass with its unit"),
+    ("[mapping]", '[masses]\nCG = "-1 u"\n[mapping]', "masses.CG", "greater than or equal to 0"),
+    ("[mapping]", '[masses]\n"C G" = "1 u"\n[mapping]', "masses.C G.[key]", "without blanks"),
+    ("[mapping]", '[store]\nprofile = "smal"\n[mapping]', "store.profile", 'did you mean "small"?'),
+    ("[mapping]", "[store]\ncopy = 0\n[mapping]", "store.copy", "valid boolean"),
+    ("[mapping]", "[store]\ncopie = false\n[mapping]", "store.copie", 'did you mean "copy"?'),
+    ("[mapping]", '[store]\ncopy = false\nlevels = ["cg"]\n[mapping]', "store.copy", 'without the level "atoms"'),
+    ("[mapping]", '[store]\ncopy = false\nprecision = "lossless"\n[mapping]', "store.copy", "0.001 nm"),
+    (
+        '"water/b*.xtc"]\ndiscard    = "0.5 ns"',
+        '"water/b*.trr"]\n[store]\ncopy = false',
+        "store",
+        'with "water/b*.trr"; only .xtc files',
+    ),
     ('"water_1bead"', '"water_2bead"', "mapping.HOH", 'did you mean "water_1bead"?'),
     ('"drop"', '"dropp"', "mapping.ION", 'did you mean "drop"?'),
     ('"water_1bead"', '"../mappings/water_1bead"', "mapping.HOH", "no such file"),
