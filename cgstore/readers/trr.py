@@ -16,26 +16,25 @@ from numpy.typing import NDArray
 from cgstore.errors import InputError
 from cgstore.frames import Frames
 from cgstore.readers.sources import fill
+from cgstore.readers.spans import LARGEST, convert, spans
 
 __all__ = ["TrrReader", "open_trr"]
 
 Int = NDArray[np.int64]
+Layout = np.dtype[np.void]
 
 # magic 1993, two lengths and the string GMX_trn_file; then sizes of ir, e, box, virial, pressure, top, sym, x, v, f;
 # particles, step, nre; time and lambda follow in the precision of the frame.
 _HEADER = struct.Struct(">3i12s13i")
 _TAG = (1993, 13, 12, b"GMX_trn_file")
+_SAME = 68  # bytes of a header up to the step: equal in all frames of one layout
+_BATCH = 4096  # headers compared at once
+_WINDOW = 2**20  # bytes; frames of less than a page are read whole to get at their headers
+_PAGE = 4096
 
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Where one frame keeps its arrays."""
-
-    particles: int
-    step: int
-    time: float
-    real: np.dtype[np.floating]
-    arrays: dict[str, int]  # name: offset in the file, of the arrays it has
+_ARRAYS = ("box", "position", "velocity", "force")
+_NOT_A_FRAME, _CUT_OFF = "no TRR frame begins at", "the file ends in the middle of"
+_TOO_LARGE = "2 GiB are not enough for"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +46,9 @@ class TrrReader:
     time: NDArray[np.float64]  # (frame,) ps
     step: Int  # (frame,)
     flaw: str
-    index: tuple[_Frame, ...]
+    layouts: tuple[Layout, ...]  # of the kinds of frames: header and arrays
+    kind: Int  # (frame,)
+    offset: Int  # (frame,) bytes
     kept: frozenset[str]  # the arrays that every frame has
 
     def read(self, frames: Int) -> Frames:
@@ -57,22 +58,15 @@ class TrrReader:
         ------
         InputError : the file is no longer what it was at opening
         """
-        chosen = [self.index[k] for k in frames]
+        chosen = np.asarray(frames, np.int64)
+        arrays = {
+            name: np.empty((len(chosen), 3 if name == "box" else self.particles, 3), np.float32) for name in self.kept
+        }
         with self.path.open("rb", buffering=0) as file:
-            arrays = {name: self._load(file, chosen, name) for name in self.kept}
-        return Frames(time=self.time[frames], step=self.step[frames], **arrays)
-
-    def _load(self, file: io.FileIO, frames: list[_Frame], name: str) -> NDArray[np.float32]:
-        """Read one array of each of these frames."""
-        shape = (3, 3) if name == "box" else (self.particles, 3)
-        result = np.empty((len(frames), *shape), np.float32)
-        for frame, target in zip(frames, result, strict=True):
-            data = np.empty(shape, frame.real)
-            fill(file, frame.arrays[name], data.reshape(-1).view(np.uint8), self.path)
-            # A double beyond the range of float32 becomes infinite, which whoever checks for damage finds.
-            with np.errstate(over="ignore"):
-                target[:] = data
-        return result
+            for rows, data in spans(file, self.layouts, self.kind[chosen], self.offset[chosen]):
+                for name, target in arrays.items():
+                    convert(data[name], 1.0, target[rows])
+        return Frames(time=self.time[chosen], step=self.step[chosen], **arrays)
 
 
 def open_trr(path: Path) -> TrrReader:
@@ -90,71 +84,106 @@ def open_trr(path: Path) -> TrrReader:
     ------
     InputError : the file is missing, empty or does not begin with a complete TRR frame
     """
-    index, flaw = _index(path)
-    if not index:
+    with path.open("rb", buffering=0) as file:
+        layouts, found, flaw = _index(file)
+    if not len(found):
         raise InputError(f"{path}: not a TRR trajectory: {flaw or 'no frame has positions'}")
-    particles = index[0].particles
-    other = next((k for k, frame in enumerate(index) if frame.particles != particles), None)
-    if other is not None:
-        flaw = f"frame {other} has {index[other].particles} particles, the frames before it {particles}"
-        index = index[:other]
+    particles = np.array([layout["position"].shape[0] for layout in layouts])[found["kind"]]
+    if (particles != particles[0]).any():
+        other = int(np.argmax(particles != particles[0]))
+        flaw = f"frame {other} has {particles[other]} particles, the frames before it {particles[0]}"
+        found = found[:other]
+    used = [frozenset(layouts[kind].names or ()) for kind in np.unique(found["kind"])]
     return TrrReader(
         path=path,
-        particles=particles,
-        time=np.array([frame.time for frame in index]),
-        step=np.array([frame.step for frame in index], np.int64),
+        particles=int(particles[0]),
+        time=found["time"].copy(),
+        step=found["step"].copy(),
         flaw=flaw,
-        index=tuple(index),
-        kept=frozenset.intersection(*(frozenset(frame.arrays) for frame in index)),
+        layouts=layouts,
+        kind=found["kind"].copy(),
+        offset=found["offset"].copy(),
+        kept=frozenset.intersection(*used) & frozenset(_ARRAYS),
     )
 
 
-def _index(path: Path) -> tuple[list[_Frame], str]:
-    """List the frames with positions, and say why the list ends before the file does."""
-    found: list[_Frame] = []
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        position = 0
-        while position < size:
-            file.seek(position)
-            frame, end = _parse(file.read(_HEADER.size + 16), position)
-            place = f"frame {len(found)} (byte {position} of {size})"
-            if frame is None and end == 0:
-                return found, f"no TRR frame begins at {place}"
-            if frame is None or end > size:
-                return found, f"the file ends in the middle of {place}"
-            if "position" in frame.arrays:
-                found.append(frame)
-            position = end
-    return found, ""
+_FRAME = np.dtype([("offset", np.int64), ("kind", np.int64), ("step", np.int64), ("time", np.float64)])
 
 
-def _parse(header: bytes, position: int) -> tuple[_Frame | None, int]:
-    """Read the header of a frame at a position of the file.
+def _index(file: io.FileIO) -> tuple[tuple[Layout, ...], NDArray[np.void], str]:
+    """List the frames with positions; say why the list ends before the file does."""
+    kinds: dict[Layout, int] = {}
+    parts = [np.empty(0, _FRAME)]
+    size = file.seek(0, 2)
+    position, batch, why = 0, 1, ""
+    while position < size and not why:
+        header = np.empty(min(_HEADER.size + 16, size - position), np.uint8)
+        fill(file, position, header, _path(file))
+        layout, why = _parse(header.tobytes(), size - position)
+        if layout is None:
+            break
+        room = min(batch, (size - position) // layout.itemsize)
+        headers = _headers(file, position, layout, room)
+        same = (headers[:, :_SAME] == header[:_SAME]).all(axis=1)
+        count = room if same.all() else int(np.argmin(same))
+        # Long stretches of like frames are compared in ever larger batches.
+        batch = min(2 * batch, _BATCH) if count == room else 1
+        if "position" in (layout.names or ()):
+            parts.append(_frames(headers[:count], layout, position, kinds.setdefault(layout, len(kinds))))
+        position += count * layout.itemsize
+    found = np.concatenate(parts)
+    flaw = f"{why} frame {len(found)} (byte {position} of {size})" if why else ""
+    return tuple(kinds), found, flaw
 
-    Returns the frame and where the next one begins; None and 0 when this is no header, None and 1 when it is cut off.
-    """
+
+def _headers(file: io.FileIO, position: int, layout: Layout, count: int) -> NDArray[np.uint8]:
+    """Read the bytes where frames of one layout, one behind the other, have their headers."""
+    length = layout.itemsize
+    width = _HEADER.size + layout["time"].itemsize
+    headers = np.empty((count, width), np.uint8)
+    if length <= _PAGE:
+        most = _WINDOW // length
+        for first in range(0, count, most):
+            window = np.empty((min(most, count - first), length), np.uint8)
+            fill(file, position + first * length, window.reshape(-1), _path(file))
+            headers[first : first + len(window)] = window[:, :width]
+        return headers
+    for k in range(count):
+        fill(file, position + k * length, headers[k], _path(file))
+    return headers
+
+
+def _frames(headers: NDArray[np.uint8], layout: Layout, position: int, kind: int) -> NDArray[np.void]:
+    """Describe frames of one layout that follow each other from a position on."""
+    found = np.empty(len(headers), _FRAME)
+    found["offset"] = position + layout.itemsize * np.arange(len(headers))
+    found["kind"] = kind
+    for name, at, number in (("step", _SAME, np.dtype(">i4")), ("time", _HEADER.size, layout["time"])):
+        found[name] = headers[:, at : at + number.itemsize].copy().view(number)[:, 0]
+    return found
+
+
+def _parse(header: bytes, room: int) -> tuple[Layout | None, str]:
+    """Read the header of a frame, from which the file goes on for `room` bytes: its layout, or None and why not."""
     if len(header) < _HEADER.size:
-        return None, 1
-    *tag, ir, e, box, virial, pressure, top, sym, x, v, f, particles, step, _ = _HEADER.unpack_from(header)
+        return None, _CUT_OFF
+    *tag, ir, e, box, virial, pressure, top, sym, x, v, f, particles, _, _ = _HEADER.unpack_from(header)
     if tuple(tag) != _TAG or particles < 1 or ir or e or top or sym:
-        return None, 0
-    sizes = {"box": (box, 9), "virial": (virial, 9), "pressure": (pressure, 9)}
-    sizes |= {
-        name: (size, 3 * particles) for name, size in zip(("position", "velocity", "force"), (x, v, f), strict=True)
-    }
-    widths = {size / count for size, count in sizes.values() if size}
+        return None, _NOT_A_FRAME
+    sizes = {"box": (box, 3), "virial": (virial, 3), "pressure": (pressure, 3)}
+    sizes |= {name: (size, particles) for name, size in (("position", x), ("velocity", v), ("force", f))}
+    widths = {size / (3 * count) for size, count in sizes.values() if size}
     if widths not in ({4.0}, {8.0}):
-        return None, 0
-    real = np.dtype(f">f{int(widths.pop())}")
-    begin = _HEADER.size + 2 * real.itemsize
-    if len(header) < begin:
-        return None, 1
-    time = np.frombuffer(header, real, 1, _HEADER.size)[0]
-    arrays = {}
-    end = position + begin
-    for name, (size, _) in sizes.items():
-        if size and name not in ("virial", "pressure"):
-            arrays[name] = end
-        end += size
-    return _Frame(particles, step, float(time), real, arrays), end
+        return None, _NOT_A_FRAME
+    width = int(widths.pop())
+    total = _HEADER.size + 2 * width + sum(size for size, _ in sizes.values())
+    if total > min(room, LARGEST):
+        return None, _CUT_OFF if total > room else _TOO_LARGE
+    real = f">f{width}"
+    present = [(name, real, (count, 3)) for name, (size, count) in sizes.items() if size]
+    return np.dtype([("header", f"V{_HEADER.size}"), ("time", real), ("lambda", real), *present]), ""
+
+
+def _path(file: io.FileIO) -> Path:
+    """Return the path of an open file, for messages."""
+    return Path(str(file.name))
