@@ -25,16 +25,16 @@ def box_vectors(lengths: ArrayLike, angles: ArrayLike) -> NDArray[np.float32]:
     """
     a, b, c = np.asarray(lengths, np.float64).reshape(-1, 3).T
     degrees = np.asarray(angles, np.float64).reshape(-1, 3)
-    # A right angle is exact, so that an orthorhombic box has zeros where it should.
-    alpha, beta, gamma = np.where(degrees == 90.0, 0.0, np.cos(np.deg2rad(degrees))).T
-    sine = np.sqrt(1.0 - gamma**2)
     box = np.zeros((len(a), 3, 3))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        # A right angle is exact, so that an orthorhombic box has zeros where it should.
+        alpha, beta, gamma = np.where(degrees == 90.0, 0.0, np.cos(np.deg2rad(degrees))).T
+        sine = np.sqrt(1.0 - gamma**2)
         box[:, 0, 0] = a
         box[:, 1, 0] = b * gamma
         box[:, 1, 1] = b * sine
         box[:, 2, 0] = c * beta
         box[:, 2, 1] = c * (alpha - beta * gamma) / sine
         box[:, 2, 2] = np.sqrt(c**2 - box[:, 2, 0] ** 2 - box[:, 2, 1] ** 2)
-    box[(a == 0) & (b == 0) & (c == 0)] = 0.0  # how some programs say that there is no box
-    return box.astype(np.float32)
+        box[(a == 0) & (b == 0) & (c == 0)] = 0.0  # how some programs say that there is no box
+        return box.astype(np.float32)

@@ -1,13 +1,16 @@
 """DCD files of CHARMM, NAMD, OpenMM and LAMMPS, read without a C library.
 
-The file is a series of Fortran records, each between two copies of its length: a header, a title, the number of
-particles, and per frame a cell (lengths in Å and angles) and the x, y and z of all particles in Å. Programs do not
-agree on what the time in the header means, therefore `time` is zero: the recipe states the `interval`.
+The file is a series of Fortran records, each between two copies of its length (of 32 or 64 bits): a header, a title,
+the number of particles, and per frame a cell (lengths in Å and angles) and the x, y and z of the particles in Å, some
+programs a fourth number per particle, which is left out. Particles that the header calls fixed are in the first frame
+only. Programs do not agree on what the time in the header means, therefore `time` is zero: the recipe states the
+`interval`.
 """
 
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +19,15 @@ from cgstore.errors import InputError
 from cgstore.frames import Frames
 from cgstore.readers.boxes import box_vectors
 from cgstore.readers.sources import damage, fill
+from cgstore.readers.spans import LARGEST, convert, spans
 
 __all__ = ["DcdReader", "open_dcd"]
 
 Int = NDArray[np.int64]
 
 _ANGSTROM = 0.1  # nm
+_HEAD = 84  # bytes of the first record
+_AXES = ("x", "y", "z")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +39,9 @@ class DcdReader:
     time: NDArray[np.float64]  # (frame,) zero
     step: Int  # (frame,)
     flaw: str
-    layout: np.dtype[np.void]  # of one frame
+    layouts: tuple[np.dtype[np.void], np.dtype[np.void]]  # of the first frame and of the others
     begin: int  # offset of the first frame
+    free: Int | None  # (particle,) those that later frames have, None when they have all
 
     def read(self, frames: Int) -> Frames:
         """Read these frames.
@@ -43,26 +50,57 @@ class DcdReader:
         ------
         InputError : a frame is damaged, or the file is no longer what it was at opening
         """
-        data = np.empty(len(frames), self.layout)
-        with self.path.open("rb", buffering=0) as file:
-            for k, frame in enumerate(frames):
-                place = self.begin + int(frame) * self.layout.itemsize
-                fill(file, place, data[k : k + 1].view(np.uint8), self.path)
-                self._check(data[k], int(frame))
-        axes = [data[name].astype(np.float64) for name in ("x", "y", "z")]
-        with np.errstate(over="ignore", invalid="ignore"):
-            position = (np.stack(axes, axis=-1) * _ANGSTROM).astype(np.float32)
-            box = _boxes(data["cell"]) if "cell" in (self.layout.names or ()) else None
-        return Frames(position, self.time[frames], self.step[frames], box)
+        chosen = np.asarray(frames, np.int64)
+        position = np.empty((len(chosen), self.particles, 3), np.float32)  # (frame, particle, xyz) nm
+        has_cell = "cell" in (self.layouts[0].names or ())
+        cell = np.empty((len(chosen), 6)) if has_cell else None
+        if self.free is not None:
+            self._load(np.zeros(1, np.int64), position[:1], None)
+            position[:] = position[:1].copy()
+        self._load(chosen, position, cell)
+        return Frames(position, self.time[chosen], self.step[chosen], None if cell is None else _boxes(cell))
 
-    def _check(self, data: np.void, frame: int) -> None:
-        """Compare the record lengths of a frame with what they must be."""
-        for name in self.layout.names or ():
-            if name.startswith("length_"):
-                size = self.layout[name.split("_")[1]].itemsize
-                if data[name] != size:
-                    reason = f"frame {frame} is damaged: a record of {data[name]} bytes where {size} belong"
-                    raise damage(self.path, reason, good=frame)
+    def _load(self, frames: Int, position: NDArray[np.float32], cell: NDArray[np.float64] | None) -> None:
+        """Read what these frames have: positions, in nm, and cells."""
+        first, other = self.layouts
+        offset = self.begin + np.where(frames > 0, first.itemsize + (frames - 1) * other.itemsize, 0)
+        with self.path.open("rb", buffering=0) as file:
+            for rows, data in spans(file, self.layouts, np.minimum(frames, 1), offset):
+                self._check(data, frames[rows])
+                if cell is not None:
+                    cell[rows] = data["cell"]
+                for k, name in enumerate(_AXES):
+                    if data.dtype == first:
+                        convert(data[name], _ANGSTROM, position[rows, :, k])
+                        continue
+                    moved = np.empty(data[name].shape, np.float32)
+                    convert(data[name], _ANGSTROM, moved)
+                    position[rows, self.free, k] = moved
+
+    def _check(self, data: NDArray[np.void], frames: Int) -> None:
+        """Compare the record lengths of frames with what they must be."""
+        for name in data.dtype.names or ():
+            if not name.startswith("length_"):
+                continue
+            size = data.dtype[name.split("_")[1]].itemsize
+            if (data[name] != size).any():
+                bad = int(np.argmax(data[name] != size))
+                reason = f"frame {frames[bad]} is damaged: a record of {data[name][bad]} bytes where {size} belong"
+                raise damage(self.path, reason, good=int(frames[bad]))
+
+
+class _Head(NamedTuple):
+    """What stands before the first frame."""
+
+    order: str  # of bytes, < or >
+    width: int  # bytes of a record length
+    first: int  # step
+    every: int  # steps
+    cell: bool
+    fourth: bool
+    particles: int
+    free: Int | None
+    end: int  # bytes
 
 
 def open_dcd(path: Path) -> DcdReader:
@@ -78,61 +116,92 @@ def open_dcd(path: Path) -> DcdReader:
 
     Raises
     ------
-    InputError : the file is missing, holds no frame, or is a kind of DCD that is not supported (fixed atoms,
-        four dimensions, 64-bit records)
+    InputError : the file is missing, holds no frame, or is no DCD file
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        head = file.read(min(size, 2**20))
-    order = next((order for order in "<>" if head[:8] == struct.pack(f"{order}i4s", 84, b"CORD")), None)
-    if order is None or len(head) < 100:
-        raise InputError(f"{path}: not a DCD trajectory, or one with records of a kind that is not supported")
-    numbers = struct.unpack_from(f"{order}20i", head, 8)
-    charmm, has_cell, fourth, fixed = numbers[19] != 0, numbers[10] != 0, numbers[11] != 0, numbers[8]
-    if fixed or (charmm and fourth):
-        raise InputError(
-            f"{path}: DCD with fixed atoms or a fourth dimension is not supported; convert it to XTC or TRR"
-        )
-    particles, begin = _particles(path, head, order)
-    if 12 * particles > size:
-        raise InputError(f"{path}: not a DCD trajectory: {particles} particles do not fit into {size} bytes")
-    layout = _layout(order, particles, cell=charmm and has_cell)
-    frames, rest = divmod(size - begin, layout.itemsize)
+        head = _head(path, file.read(min(size, 2**20)), size)
+    layouts = (
+        _layout(head, head.particles),
+        _layout(head, head.particles if head.free is None else len(head.free)),
+    )
+    room = size - head.end - layouts[0].itemsize
+    frames, rest = divmod(room, layouts[1].itemsize) if room >= 0 else (-1, size - head.end)
+    frames += 1
     flaw = f"the file ends in the middle of frame {frames}" if rest else ""
     if not frames:
         raise InputError(f"{path}: not a DCD trajectory: {flaw or 'it has no frames'}")
     return DcdReader(
         path=path,
-        particles=particles,
+        particles=head.particles,
         time=np.zeros(frames),
-        step=numbers[1] + numbers[2] * np.arange(frames, dtype=np.int64),
+        step=head.first + head.every * np.arange(frames, dtype=np.int64),
         flaw=flaw,
-        layout=layout,
-        begin=begin,
+        layouts=layouts,
+        begin=head.end,
+        free=head.free,
     )
 
 
-def _particles(path: Path, head: bytes, order: str) -> tuple[int, int]:
-    """Skip the title; return the number of particles and where the first frame begins."""
+def _head(path: Path, data: bytes, size: int) -> _Head:
+    """Read everything before the first frame from the beginning of a file of this size."""
+    found = next(
+        ((o, n) for o in "<>" for n in "iq" if data.startswith(struct.pack(f"{o}{n}4s", _HEAD, b"CORD"))), None
+    )
+    if found is None:
+        raise InputError(f"{path}: not a DCD trajectory: it does not begin with a record of 84 bytes and CORD")
+    order, mark = found
+    width = struct.calcsize(f"={mark}")
     try:
-        (title,) = struct.unpack_from(f"{order}i", head, 92)
-        before, particles, after = struct.unpack_from(f"{order}3i", head, 92 + 8 + title) if title >= 0 else (0, 0, 0)
+        numbers = struct.unpack_from(f"{order}20i", data, width + 4)
+        title = 2 * width + _HEAD
+        (length,) = struct.unpack_from(f"{order}{mark}", data, title)
+        begin = title + 2 * width + length
+        if length < 0 or begin < 0:
+            raise struct.error
+        before, particles, after = struct.unpack_from(f"{order}{mark}i{mark}", data, begin)
     except struct.error:
         before, particles, after = 0, 0, 0
     if before != 4 or after != 4 or particles < 1:
         raise InputError(f"{path}: not a DCD trajectory: its header is damaged")
-    return particles, 92 + 8 + title + 12
+    charmm, fixed = numbers[19] != 0, numbers[8]
+    if 12 * particles > min(size, 3 * (LARGEST // 4) - 200):
+        raise InputError(f"{path}: not a DCD trajectory: {particles} particles do not fit into {size} bytes")
+    end = begin + 2 * width + 4
+    free = _free(path, f"{order}{mark}", end, particles - fixed, particles, size) if fixed else None
+    if free is not None:
+        end += 2 * width + 4 * len(free)
+    cell, fourth = charmm and numbers[10] != 0, charmm and numbers[11] != 0
+    return _Head(order, width, numbers[1], numbers[2], cell, fourth, particles, free, end)
 
 
-def _layout(order: str, particles: int, *, cell: bool) -> np.dtype[np.void]:
+def _free(path: Path, mark: str, begin: int, count: int, particles: int, size: int) -> Int:
+    """Read the record that says which particles are not fixed, counted from 1 in the file."""
+    wrong = f"{path}: not a DCD trajectory: its list of {count} particles that are not fixed is damaged"
+    if not 0 < count < particles:
+        raise InputError(wrong)
+    record = np.dtype([("before", mark), ("index", f"{mark[0]}i4", (count,)), ("after", mark)])
+    if begin + record.itemsize > size:
+        raise InputError(wrong)
+    found = np.zeros(1, record)
+    with path.open("rb", buffering=0) as file:
+        fill(file, begin, found.view(np.uint8), path)
+    index: Int = found["index"][0].astype(np.int64) - 1
+    marks = {int(found["before"][0]), int(found["after"][0])}
+    if marks != {4 * count} or index[0] < 0 or index[-1] >= particles or (np.diff(index) < 1).any():
+        raise InputError(wrong)
+    return index
+
+
+def _layout(head: _Head, particles: int) -> np.dtype[np.void]:
     """Return one frame as a structured type; each record has its length before and after it."""
     fields: list[tuple[str, str, tuple[int, ...]]] = []
-    records = [("cell", "f8", 6)] if cell else []
-    for name, kind, count in [*records, ("x", "f4", particles), ("y", "f4", particles), ("z", "f4", particles)]:
-        fields.append((f"length_{name}", f"{order}i4", ()))
-        fields.append((name, f"{order}{kind}", (count,)))
-        fields.append((f"length_{name}_again", f"{order}i4", ()))
+    axes = (*_AXES, "w") if head.fourth else _AXES
+    for name, kind, count in [("cell", "f8", 6)] * head.cell + [(name, "f4", particles) for name in axes]:
+        fields.append((f"length_{name}", f"{head.order}i{head.width}", ()))
+        fields.append((name, f"{head.order}{kind}", (count,)))
+        fields.append((f"length_{name}_again", f"{head.order}i{head.width}", ()))
     return np.dtype(fields)
 
 
