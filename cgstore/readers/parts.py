@@ -1,7 +1,7 @@
 """A run: the files of its parts read as one trajectory, seams removed, the start discarded, thinned by a stride."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
 from cgstore.frames import Frames, Reader
+from cgstore.readers.compressed import COMPRESSIONS, is_compressed, plain_suffix
 from cgstore.readers.dcd import open_dcd
+from cgstore.readers.lammps import open_lammps
 from cgstore.readers.mdtraj_files import FORMATS, open_with_mdtraj
 from cgstore.readers.sources import Source, damage, find_files, source_of
+from cgstore.readers.text_gro import open_gro
+from cgstore.readers.text_pdb import open_pdb
+from cgstore.readers.text_xyz import open_xyz
 from cgstore.readers.trr import open_trr
 from cgstore.readers.xtc import open_xtc
 
@@ -24,13 +29,19 @@ Int = NDArray[np.int64]
 _RESOLUTION = 2.0**-23
 _BLOCK = 2**22  # bytes of positions decoded at a time when a damaged file is searched for its good frames
 
-
 _OPENERS: dict[str, Callable[[Path], Reader]] = {
     ".xtc": open_xtc,
     ".trr": open_trr,
     ".dcd": open_dcd,
     **dict.fromkeys(FORMATS, open_with_mdtraj),
 }
+# These may be compressed.
+_TEXT: dict[str, Callable[[Path], Reader]] = {
+    ".gro": open_gro,
+    **dict.fromkeys((".pdb", ".ent"), open_pdb),
+    **dict.fromkeys((".xyz", ".extxyz"), open_xyz),
+}
+_DUMPS = (".lammpstrj", ".lammpsdump", ".dump")  # text as well, in units that the recipe states
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,16 +70,12 @@ class RunReader:
         part, frame = self.part[start:stop], self.frame[start:stop]
         if not len(frame):
             return Frames(np.empty((0, self.particles, 3), np.float32), self.time[:0], self.step[:0])
-        blocks = []
-        for number in np.unique(part):
-            chosen = frame[part == number]
-            opened = self.parts[number]
-            frames = _without_empty_box(opened.read(chosen), opened.path)
-            _check_finite(frames, chosen, opened.path)
-            blocks.append(frames)
-        joined = _join(blocks, [self.parts[number].path for number in np.unique(part)])
-        arrays = {**joined.arrays(), "time": self.time[start:stop], "step": self.step[start:stop]}
-        return Frames(**arrays)
+        # Parts follow each other: each has one stretch of the frames.
+        ends = np.append(np.flatnonzero(np.diff(part)) + 1, len(part))
+        opened = [self.parts[part[end - 1]] for end in ends]
+        blocks = [_read(one, chosen) for one, chosen in zip(opened, np.split(frame, ends[:-1]), strict=True)]
+        joined = _join(blocks, [one.path for one in opened])
+        return replace(joined, time=self.time[start:stop], step=self.step[start:stop])
 
 
 def open_run(
@@ -77,25 +84,28 @@ def open_run(
     trajectory: Sequence[str],
     particles: int,
     discard: float = 0.0,
+    until: float | None = None,
     stride: int = 1,
     interval: float | None = None,
     truncated: str = "error",
+    units: str = "real",
 ) -> RunReader:
     """Open the files of a run as one trajectory.
 
     Repeated frames at seams are dropped first: those not later than a frame before them. Then frames before `discard`
-    are left out, then every `stride`-th of the rest is taken.
+    and after `until` are left out, then every `stride`-th of the rest is taken.
 
     Parameters
     ----------
     archive : folder that the names are relative to; nothing is written there
     trajectory : file names and globs, in the order of time
     particles : what the topology has
-    discard : ps, absolute, as in the files
+    discard, until : ps, absolute, as in the files; frames at these very times are taken; None for no end
     stride : take every stride-th frame
     interval : ps between frames, for files without usable times: frames are then numbered through from time 0, and
         no repeated frames are looked for
     truncated : "error", or "keep" to use the frames before the damage of a truncated or damaged file
+    units : what LAMMPS dumps are in: "real", "metal", "nano" or "lj"; other formats know their units
 
     Raises
     ------
@@ -106,10 +116,12 @@ def open_run(
         raise InputError(f"stride: found {stride}, expected 1 or more")
     if interval is not None and not interval > 0:
         raise InputError(f"interval: found {interval:g} ps, expected a positive time")
+    if until is not None and np.isnan(until):
+        raise InputError(f"until: found {until:g} ps, expected a time")
     if truncated not in ("error", "keep"):
         raise InputError(f'truncated: found {truncated!r}, expected "error" or "keep"')
     paths = find_files(archive, trajectory)
-    parts = tuple(_open_part(path, particles) for path in paths)
+    parts = tuple(_open_part(path, particles, units) for path in paths)
     good = [_good_frames(part, truncated) for part in parts]
     part = np.repeat(np.arange(len(parts)), good)
     frame = np.concatenate([np.arange(count) for count in good])
@@ -120,18 +132,17 @@ def open_run(
     else:
         time = np.arange(len(part)) * interval
         kept = np.arange(len(part))
-    kept = kept[time[kept] >= discard - _RESOLUTION * abs(discard)][::stride]
+    kept = kept[time[kept] >= discard - _RESOLUTION * abs(discard)]
+    if until is not None:
+        kept = kept[time[kept] <= until + _RESOLUTION * abs(until)]
+    kept = kept[::stride]
     sources = tuple(source_of(archive, path) for path in paths)
     return RunReader(particles, time[kept], step[kept], sources, parts, part[kept], frame[kept])
 
 
-def _open_part(path: Path, particles: int) -> Reader:
+def _open_part(path: Path, particles: int, units: str) -> Reader:
     """Open one file by its suffix and compare its particles with those of the topology."""
-    opener = _OPENERS.get(path.suffix.lower())
-    if opener is None:
-        raise InputError(
-            f'{path}: trajectories of kind "{path.suffix}" cannot be read{did_you_mean(path.suffix, _OPENERS)}'
-        )
+    opener = _opener(path, units)
     try:
         opened = opener(path)
     except OSError as error:
@@ -142,6 +153,24 @@ def _open_part(path: Path, particles: int) -> Reader:
             "give the topology that this trajectory was written with"
         )
     return opened
+
+
+def _opener(path: Path, units: str) -> Callable[[Path], Reader]:
+    """Return what opens a file of this kind."""
+    suffix = plain_suffix(path)
+    if suffix in _DUMPS:
+        return lambda dump: open_lammps(dump, units=units)
+    if suffix in _TEXT:
+        return _TEXT[suffix]
+    if suffix not in _OPENERS:
+        known = (*_OPENERS, *_TEXT, *_DUMPS)
+        kind = suffix or path.suffix
+        raise InputError(f'{path}: trajectories of kind "{kind}" cannot be read{did_you_mean(kind, known)}')
+    if is_compressed(path):
+        raise InputError(
+            f"{path}: only text may be compressed ({', '.join(COMPRESSIONS)}), which {suffix} is not; unpack the file"
+        )
+    return _OPENERS[suffix]
 
 
 def _good_frames(part: Reader, truncated: str) -> int:
@@ -162,10 +191,17 @@ def _good_frames(part: Reader, truncated: str) -> int:
 def _sound(part: Reader, chosen: Int) -> bool:
     """Tell whether these frames can be decoded and are finite."""
     try:
-        _check_finite(_without_empty_box(part.read(chosen), part.path), chosen, part.path)
+        _read(part, chosen)
     except InputError:
         return False
     return True
+
+
+def _read(part: Reader, chosen: Int) -> Frames:
+    """Decode frames of a part; an empty box is none, and NaN and infinity are errors."""
+    frames = _without_empty_box(part.read(chosen), part.path)
+    _check_finite(frames, chosen, part.path)
+    return frames
 
 
 def _times(part: Reader, frames: int) -> NDArray[np.float64]:
@@ -207,18 +243,21 @@ def _without_empty_box(frames: Frames, path: Path) -> Frames:
         return frames
     if not empty.all():
         raise InputError(f"{path}: some frames have a box, others (the one at {frames.time[empty][0]:g} ps) have none")
-    return Frames(**{**frames.arrays(), "box": None})
+    return replace(frames, box=None)
 
 
 def _check_finite(frames: Frames, numbers: Int, path: Path) -> None:
-    """Refuse NaN and infinity; the extremes of an array tell quickly that all of it is finite."""
+    """Refuse NaN and infinity."""
     for name in ("position", "box", "velocity", "force"):
-        array = frames.arrays()[name]
-        if array is None or not array.size or np.isfinite([array.min(), array.max()]).all():
-            continue
+        array = getattr(frames, name)
+        # One pass: a finite sum has finite terms. Only one that is not (the terms may still be) needs a closer look.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if array is None or np.isfinite(array.sum()):
+                continue
         finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-        first = int(numbers[np.argmin(finite)])
-        raise damage(path, f"frame {first} has a {name} that is not finite", good=first)
+        if not finite.all():
+            first = int(numbers[np.argmin(finite)])
+            raise damage(path, f"frame {first} has a {name} that is not finite", good=first)
 
 
 def _join(blocks: Sequence[Frames], paths: Sequence[Path]) -> Frames:
