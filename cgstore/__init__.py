@@ -15,9 +15,23 @@ _HOMES = {
     "rdf": "cgstore.averages.pair",
     "bonded": "cgstore.averages.bonded",
     "distributions": "cgstore.averages.onepass",
+    "export": "cgstore.writers.exporting",
+    "to_mdtraj": "cgstore.neighbours.mdtraj",
+    "to_universe": "cgstore.neighbours.mdanalysis",
 }
 
-__all__ = ["__version__", "bonded", "distributions", "ingest", "open_catalog", "rdf", "verify"]
+__all__ = [
+    "__version__",
+    "bonded",
+    "distributions",
+    "export",
+    "ingest",
+    "open_catalog",
+    "rdf",
+    "to_mdtraj",
+    "to_universe",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

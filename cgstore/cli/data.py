@@ -218,6 +218,34 @@ def catalog(
     return 0
 
 
+@command(app, _STORE)
+def export(
+    shell: Shell,
+    name: Name,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="xtc, trr, dcd, h5md, gro, pdb or lammpstrj.", metavar="FILE")
+    ],
+    version: Annotated[int | None, typer.Option(help="A version; the newest by default.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help='First time, such as "10 ns".', metavar="TIME")] = None,
+    until: Annotated[str | None, typer.Option(help="Last time.", metavar="TIME")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Take every N-th frame.", metavar="N")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write frames of a dataset to a trajectory file of other programs; the suffix is the format."""
+    from dataclasses import asdict
+
+    from cgstore.catalog import open_catalog
+    from cgstore.writers import export
+
+    ds = open_catalog(shell.store)[name].open(version)
+    with shell.progress() as progress:
+        done = export(ds, output, start=start, until=until, stride=stride, force=force, progress=progress)
+    for note in done.notes:
+        shell.say(note)
+    size = f"{done.bytes / 1e6:.2f} MB in {done.seconds:.1f} s"
+    shell.answer(asdict(done), f"{done.path}: {done.frames} frames of {done.particles} particles, {size}")
+
+
 @command(app, _RESULTS)
 def distributions(
     shell: Shell,
