@@ -19,12 +19,15 @@ __all__ = [
     "int32_at",
     "load",
     "packed_field",
+    "picked",
+    "pieces",
     "product_width",
     "split",
     "split_wide",
+    "word_at",
 ]
 
-_0, _1, _3, _7 = (np.uint64(k) for k in (0, 1, 3, 7))
+_0, _1, _3, _7, _8 = (np.uint64(k) for k in (0, 1, 3, 7, 8))
 _16, _32, _48, _64 = (np.uint64(k) for k in (16, 32, 48, 64))
 _LOW = np.uint64(0xFFFFFFFF)
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -74,19 +77,40 @@ def int32_at(address):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def word_at(at):  # type: ignore[no-untyped-def]
+    """Return a word whose highest 57 bits are those from bit `at` of memory on; `at` is 8 times an address."""
+    return load(at >> _3) << (at & _7)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def bit_field(address, at, count):  # type: ignore[no-untyped-def]
     """Return `count` bits (1 to 57) from bit `at` on, the first one highest."""
-    return (load(address + (at >> _3)) << (at & _7)) >> (_64 - count)
+    return word_at((address << _3) + at) >> (_64 - count)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def pieces(count):  # type: ignore[no-untyped-def]
+    """Return what `picked` needs to know of packed numbers of `count` bits (1 to 57).
+
+    Two masks, of the whole bytes and of the bits that remain, and by how much the latter are shifted.
+    """
+    rest = np.uint64(count) & _7
+    whole = np.uint64(count) - rest
+    return (_1 << whole) - _1, ((_1 << rest) - _1) << whole, _8 - rest
+
+
+@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def picked(word, low_bits, high_bits, shift):  # type: ignore[no-untyped-def]
+    """Return the packed number at the top of a word: whole bytes, lowest first, then its remaining high bits."""
+    turned = _reverse(word)
+    return (turned & low_bits) | ((turned >> shift) & high_bits)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def packed_field(address, at, count):  # type: ignore[no-untyped-def]
-    """Return a packed number of `count` bits (1 to 57): whole bytes, lowest first, then its remaining high bits."""
-    field = load(address + (at >> _3)) << (at & _7)
-    rest = count & _7
-    whole = count - rest
-    low = _reverse(field) & ((_1 << whole) - _1)
-    return low | (((field >> (_64 - count)) & ((_1 << rest) - _1)) << whole)
+    """Return a packed number of `count` bits (1 to 57) from bit `at` on."""
+    low_bits, high_bits, shift = pieces(count)
+    return picked(word_at((address << _3) + at), low_bits, high_bits, shift)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")

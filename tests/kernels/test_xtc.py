@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cgstore.kernels.xtc import ENDED, MORE, PADDING, TRUNCATED, UNREADABLE, decode, headers
+from cgstore.kernels.xtc import ENDED, MORE, PADDING, REASONS, TRUNCATED, UNREADABLE, codes, decode, headers
 
 WINDOW = 400
 
@@ -28,17 +28,18 @@ def by_mdtraj(path: Path) -> tuple[np.ndarray, ...]:
 
 def listed(raw: bytes, slots: int = 5) -> tuple[dict[str, np.ndarray], int, int]:
     """Index bytes window by window, with few slots, as a reader of a large file does."""
-    arrays = {name: np.empty(slots, np.int64) for name in ("offset", "length", "particles", "step")}
-    arrays |= {"time": np.empty(slots, np.float32), "box": np.empty((slots, 9), np.float32)}
-    found: list[dict[str, np.ndarray]] = []
+    numbers, reals = np.empty((slots, 4), np.int64), np.empty((slots, 11), np.float32)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     position, why = 0, MORE
     while why == MORE:
         window = np.frombuffer(raw[position : position + WINDOW] + bytes(PADDING), np.uint8)
         before = position
-        count, position, why = headers(window, position, len(raw), *arrays.values())
-        found.append({name: array[:count].copy() for name, array in arrays.items()})
+        count, position, why = headers(window, position, len(raw), numbers, reals)
+        found.append((numbers[:count].copy(), reals[:count].copy()))
         assert position > before or why != MORE, "no progress"
-    return {name: np.concatenate([part[name] for part in found]) for name in arrays}, position, why
+    table, real = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    index = dict(zip(("offset", "length", "particles", "step"), table.T.copy(), strict=True))
+    return index | {"time": real[:, 0].copy(), "box": real[:, 1:10].copy(), "precision": real[:, 10]}, position, why
 
 
 def decoded(raw: bytes, offset: np.ndarray, length: np.ndarray, particles: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +51,16 @@ def decoded(raw: bytes, offset: np.ndarray, length: np.ndarray, particles: int) 
     return space[1:-1], status
 
 
+def as_codes(
+    raw: bytes, offset: np.ndarray, length: np.ndarray, particles: int, precision: float = 1000.0
+) -> tuple[np.ndarray, list[str]]:
+    data = np.frombuffer(raw + bytes(PADDING), np.uint8)
+    space = np.full((len(offset) + 2, particles, 3), 7, np.int32)
+    status = codes(data, offset, length, np.float32(precision), space[1:-1])
+    assert (space[[0, -1]] == 7).all()
+    return space[1:-1], [REASONS[code] for code in status]
+
+
 def assert_same_bits(path: Path, raw: bytes) -> None:
     index, _, why = listed(raw)
     position, time, step, box = by_mdtraj(path)
@@ -57,6 +68,10 @@ def assert_same_bits(path: Path, raw: bytes) -> None:
     assert why == ENDED
     assert not status.any()
     assert ours.tobytes() == position.tobytes()
+    if position.shape[1] > 9:
+        grid, reasons = as_codes(raw, index["offset"], index["length"], position.shape[1])
+        assert set(reasons) == {"sound"}
+        assert (grid.astype(np.float32) * np.float32(0.001)).tobytes() == position.tobytes()
     assert index["time"].tobytes() == time.tobytes()
     assert index["step"].tolist() == step.tolist()
     if box is None:  # mdtraj says so of boxes of zeros
@@ -93,6 +108,8 @@ def test_positions_times_steps_and_boxes_have_the_bits_of_mdtraj(tmp_path: Path,
         ((0, 0, 5), "two sizes of one"),
         ((0, 0, 0), "all at one place"),
         ((1e6, 1e6, 1e6), "31 bits"),
+        ((65, 65, 65), "the largest box of the quick way"),
+        ((0.002, 65, 65), "a narrow one"),
     ],
 )
 def test_every_width_of_coordinates_has_the_bits_of_mdtraj(tmp_path: Path, scale: tuple, width: str) -> None:
@@ -104,6 +121,15 @@ def test_every_width_of_coordinates_has_the_bits_of_mdtraj(tmp_path: Path, scale
     middling = centre + random.normal(size=(3, 400, 3)) * np.array(scale) * 1e-2
     for position in (loose, tight, middling):
         assert_same_bits(tmp_path / "a.xtc", written(tmp_path / "a.xtc", position))
+
+
+@pytest.mark.parametrize("side", [20.0, 40.0, 60.0])
+def test_differences_as_large_as_the_box_have_the_bits_of_mdtraj(tmp_path: Path, side: float) -> None:
+    """Between opposite corners differences are too wide for the quick way: at 20 nm, after some particles."""
+    corners = np.tile([[0.0] * 3, [side] * 3], (3, 100, 1))
+    raw = written(tmp_path / "a.xtc", corners + np.random.default_rng(9).uniform(0, 0.5, corners.shape))
+    assert struct.unpack_from(">i", raw, 84)[0] >= 48
+    assert_same_bits(tmp_path / "a.xtc", raw)
 
 
 @settings(max_examples=60, deadline=None)
@@ -149,6 +175,29 @@ def test_another_precision_scales_by_its_float32_reciprocal(tmp_path: Path) -> N
     ours, _ = decoded(bytes(raw), index["offset"], index["length"], 30)
     grid = np.rint(by_mdtraj(tmp_path / "a.xtc")[0].astype(np.float64) * 1000)
     assert (ours == grid.astype(np.float32) * (np.float32(1) / np.float32(377.0))).all()
+    index, _, _ = listed(bytes(raw) * 2)
+    assert index["precision"].tolist() == [377.0, 377.0]
+    same, reasons = as_codes(bytes(raw), np.array([0]), np.array([len(raw)]), 30, precision=377.0)
+    assert reasons == ["sound"]
+    assert (same == grid).all()
+    _, reasons = as_codes(bytes(raw), np.array([0]), np.array([len(raw)]), 30)
+    assert "precision" in reasons[0]
+
+
+def test_frames_that_are_not_packed_have_no_integers(tmp_path: Path) -> None:
+    raw = written(tmp_path / "a.xtc", np.ones((2, 9, 3)))
+    index, _, _ = listed(raw)
+    assert index["precision"].tolist() == [0.0, 0.0]
+    assert all("not packed" in reason for reason in as_codes(raw, index["offset"], index["length"], 9)[1])
+
+
+def test_numbers_of_small_frames_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    raw = written(tmp_path / "a.xtc", np.ones((1, 3, 3)))
+    for number, sound in ((np.nan, False), (np.inf, False), (-np.inf, False), (-3e38, True), (1e-45, True)):
+        changed = raw[:-4] + struct.pack(">f", number)
+        ours, status = decoded(changed, np.array([0]), np.array([len(raw)]), 3)
+        assert (status[0] == 0) == sound
+        assert not sound or ours[0, 2, 2] == np.float32(number)
 
 
 def test_the_index_says_where_and_why_it_stops(tmp_path: Path) -> None:
@@ -207,6 +256,10 @@ def test_flipped_bytes_give_an_error_or_finite_positions_inside_the_range_of_the
         ours, status = decoded(bytes(damaged), index["offset"], index["length"], int(index["particles"][0]))
         assert np.isfinite(ours[status == 0]).all()
         refused += int(status.any())
+        grid, reasons = as_codes(bytes(damaged), index["offset"], index["length"], int(index["particles"][0]))
+        sound = np.array([reason == "sound" for reason in reasons])
+        assert (sound == ((status == 0) & (index["precision"] == 1000.0))).all()
+        assert ((grid[sound].astype(np.float32) * np.float32(0.001)) == ours[sound]).all()
         for position, offset in zip(ours[status == 0], index["offset"][status == 0], strict=True):
             precision, *limits = struct.unpack_from(">f6i", bytes(damaged), int(offset) + 56)
             if len(position) > 9:

@@ -1,6 +1,7 @@
 """The XTC reader: any frames in any order, nothing written, damage reported."""
 
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mdtraj
@@ -36,6 +37,84 @@ def test_frames_come_in_the_order_asked_for_with_their_times_steps_and_boxes(pat
         assert frames.step.tolist() == step[list(chosen)].tolist()
         assert frames.box is not None
         assert frames.box.tobytes() == box[list(chosen)].tobytes()
+
+
+def test_positions_come_into_memory_that_is_given(path: Path) -> None:
+    reader = open_xtc(path)
+    memory = np.full((40, 12, 3), np.nan, np.float32)
+    for start in (0, 40, 160):
+        frames = np.arange(start, start + 40)
+        assert reader.read(frames, out=memory).position is memory
+        assert (memory == reader.read(frames).position).all()
+    for wrong in (memory[:39], memory.astype(np.float64), np.asfortranarray(memory), memory[:, :, ::-1]):
+        with pytest.raises(InputError, match=r"out: found .* expected \(40, 12, 3\) float32"):
+            reader.read(np.arange(40), out=wrong)
+
+
+def test_integers_are_the_positions_on_the_grid(path: Path) -> None:
+    reader = open_xtc(path)
+    for chosen in ([5], [299, 0, 7, 8, 9, 9, 8], range(300), []):
+        codes = reader.read_codes(np.array(chosen, np.int64))
+        position = reader.read(np.array(chosen, np.int64)).position
+        assert codes is not None
+        assert (codes.astype(np.float32) * np.float32(0.001)).tobytes() == position.tobytes()
+        assert (codes == np.rint(position.astype(np.float64) / 0.001)).all()
+
+
+def test_frames_of_another_precision_have_no_integers_on_the_grid(path: Path) -> None:
+    before = open_xtc(path)
+    raw = bytearray(path.read_bytes())
+    place = int(before.offset[20]) + 56
+    raw[place : place + 4] = struct.pack(">f", 100.0)
+    path.write_bytes(raw)
+    reader = open_xtc(path)
+    assert set(reader.precision.tolist()) == {1000.0, 100.0}
+    assert reader.read_codes(np.arange(20)) is not None
+    assert reader.read_codes(np.arange(21)) is None
+    with pytest.raises(InputError, match="frame 20 is damaged: its positions are not packed with the precision"):
+        before.read_codes(np.arange(30))
+
+
+def test_small_frames_are_not_packed_and_have_no_integers(tmp_path: Path) -> None:
+    position = np.random.default_rng(3).normal(size=(5, 9, 3)).astype(np.float32)
+    with mdtraj.formats.XTCTrajectoryFile(str(tmp_path / "a.xtc"), "w") as file:
+        file.write(position)
+    reader = open_xtc(tmp_path / "a.xtc")
+    assert (reader.read(np.arange(5)).position == position).all()
+    assert reader.read_codes(np.arange(5)) is None
+
+
+def test_frames_of_every_size_are_found(tmp_path: Path) -> None:
+    """Small frames are found in large windows, of large ones only the headers are read; a batch may be one frame."""
+    random = np.random.default_rng(5)
+    for particles, frames in ((10, 9000), (3000, 120), (40_000, 5), (400_000, 2)):
+        position = random.uniform(0, 5, (frames, particles, 3)).astype(np.float32)
+        path = tmp_path / f"{particles}.xtc"
+        with mdtraj.formats.XTCTrajectoryFile(str(path), "w") as file:
+            file.write(position, step=np.arange(frames, dtype=np.int32))
+        reader = open_xtc(path)
+        assert reader.step.tolist() == list(range(frames))
+        assert int(reader.length.sum()) == path.stat().st_size
+        for chosen in (np.arange(frames), random.permutation(frames)):
+            assert np.abs(reader.read(chosen).position - position[chosen]).max() < 0.000501
+
+
+def test_a_box_that_is_not_finite_ends_the_good_part(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    place = int(open_xtc(path).offset[40]) + 16
+    raw[place : place + 4] = struct.pack(">f", np.nan)
+    path.write_bytes(raw)
+    reader = open_xtc(path)
+    assert len(reader.time) == 40
+    assert reader.flaw == "frame 40 has a box that is not finite"
+
+
+def test_threads_read_the_same_frames(path: Path) -> None:
+    reader = open_xtc(path)
+    whole = reader.read(np.arange(300)).position
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda k: reader.read(np.arange(k, 300, 8)).position, range(8)))
+    assert all((part == whole[k::8]).all() for k, part in enumerate(parts))
 
 
 def test_the_shipped_bilayer_is_read_as_mdtraj_reads_it() -> None:
