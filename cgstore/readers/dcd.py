@@ -155,25 +155,32 @@ def _head(path: Path, data: bytes, size: int) -> _Head:
     width = struct.calcsize(f"={mark}")
     try:
         numbers = struct.unpack_from(f"{order}20i", data, width + 4)
-        title = 2 * width + _HEAD
-        (length,) = struct.unpack_from(f"{order}{mark}", data, title)
-        begin = title + 2 * width + length
-        if length < 0 or begin < 0:
-            raise struct.error
-        before, particles, after = struct.unpack_from(f"{order}{mark}i{mark}", data, begin)
-    except struct.error:
-        before, particles, after = 0, 0, 0
-    if before != 4 or after != 4 or particles < 1:
-        raise InputError(f"{path}: not a DCD trajectory: its header is damaged")
+        begin, particles = _after_title(data, 2 * width + _HEAD, order, mark)
+    except struct.error as error:
+        raise InputError(f"{path}: not a DCD trajectory: its header is damaged") from error
     charmm, fixed = numbers[19] != 0, numbers[8]
     if 12 * particles > min(size, 3 * (LARGEST // 4) - 200):
         raise InputError(f"{path}: not a DCD trajectory: {particles} particles do not fit into {size} bytes")
-    end = begin + 2 * width + 4
-    free = _free(path, f"{order}{mark}", end, particles - fixed, particles, size) if fixed else None
-    if free is not None:
-        end += 2 * width + 4 * len(free)
+    free = _free(path, f"{order}{mark}", begin, particles - fixed, particles, size) if fixed else None
+    end = begin if free is None else begin + 2 * width + 4 * len(free)
     cell, fourth = charmm and numbers[10] != 0, charmm and numbers[11] != 0
     return _Head(order, width, numbers[1], numbers[2], cell, fourth, particles, free, end)
+
+
+def _after_title(data: bytes, begin: int, order: str, mark: str) -> tuple[int, int]:
+    """Skip the title and the number of particles; return where they end, and the number.
+
+    Some versions of MDAnalysis wrote a record length that is too small for the lines of the title, hence two tries.
+    """
+    width = struct.calcsize(f"={mark}")
+    length, lines = struct.unpack_from(f"{order}{mark}i", data, begin)
+    for size in (length, 4 + 80 * lines):
+        place = begin + width + size
+        if 0 <= size <= len(data) - place - 3 * width - 4:
+            last, before, particles, after = struct.unpack_from(f"{order}{mark}{mark}i{mark}", data, place)
+            if last == length and before == after == 4 and particles > 0:
+                return place + 3 * width + 4, particles
+    raise struct.error("no number of particles after the title")
 
 
 def _free(path: Path, mark: str, begin: int, count: int, particles: int, size: int) -> Int:
