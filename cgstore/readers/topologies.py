@@ -1,149 +1,152 @@
-"""Topology files (TPR, GRO, PDB, PSF, PRMTOP, LAMMPS data …) to `Topology`, through the parsers of MDAnalysis.
+"""Topology files to `Topology`: one reader per format states what the file says, here the rest follows from it.
 
-What a file does not say is not guessed, with one exception: formats without masses (GRO, PDB) get those of the
-elements, from the element column or from the atom name. Beads of coarse-grained models have no element; they need a
-topology with masses.
+What a file does not say is not guessed: bonds only when asked for, masses only where the elements are certain.
 """
 
-import re
-import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgstore.errors import InputError, MissingExtra
+from cgstore.errors import InputError
+from cgstore.readers.bond_guesses import guessed_bonds
+from cgstore.readers.compressed import plain_file, plain_suffix
+from cgstore.readers.elements import masses_of
+from cgstore.readers.foreign_topologies import FOREIGN, read_foreign
+from cgstore.readers.gsd_topologies import read_gsd_topology
+from cgstore.readers.hdf5_topologies import read_hdf5_topology
+from cgstore.readers.lammps_topologies import read_lammps_data
+from cgstore.readers.prmtop_topologies import read_prmtop
+from cgstore.readers.psf_topologies import read_psf
+from cgstore.readers.stated_topologies import Stated, as_terms, reading
+from cgstore.readers.tpr_topologies import read_tpr
 from cgstore.topology import Topology, molecules_of_bonds
 
-__all__ = ["read_topology"]
+__all__ = ["TOPOLOGY_SUFFIXES", "read_topology"]
 
 Int = NDArray[np.int32]
 Text = NDArray[np.str_]
 
-# Formats that list every bond: what no bond connects is another molecule. In the others bonds are optional, and the
-# atoms of one residue belong together.
-_WITH_ALL_BONDS = ("PSF", "TOP", "PRMTOP", "PARM7", "DATA", "MOL2", "ITP", "XML", "HOOMDXML")
-# Two-letter elements that an atom of a larger residue can be called after; CA, CD, HG, NA … are C, C, H, N there.
-_TWO_LETTERS = ("Ag", "Al", "Au", "Br", "Cl", "Cu", "Fe", "Li", "Mg", "Mn", "Pt", "Se", "Si", "Ti", "Zn")
-_ONE_LETTER = "BCFHINOPS"
-# Ions as CHARMM calls them.
-_IONS = {
-    "SOD": "Na",
-    "POT": "K",
-    "CLA": "Cl",
-    "CAL": "Ca",
-    "CES": "Cs",
-    "LIT": "Li",
-    "RUB": "Rb",
-    "BAR": "Ba",
-    "CAD": "Cd",
+_READERS: dict[str, tuple[str, Callable[[Path], Stated]]] = {
+    ".tpr": ("TPR", read_tpr),
+    ".psf": ("PSF", read_psf),
+    ".gsd": ("GSD", read_gsd_topology),
+    **dict.fromkeys((".prmtop", ".parm7", ".top"), ("PRMTOP", read_prmtop)),
+    **dict.fromkeys((".h5", ".hdf5", ".h5md"), ("HDF5", read_hdf5_topology)),
 }
+_LAMMPS = (".data", ".lmp", ".lammps")
+TOPOLOGY_SUFFIXES = (*_READERS, *_LAMMPS, *FOREIGN)
 
 
-def read_topology(path: Path) -> Topology:
+def read_topology(
+    path: Path, *, masses: Mapping[str, float] | None = None, units: str = "real", guess_bonds: bool = False
+) -> Topology:
     """Read the static part of a system.
 
     Parameters
     ----------
-    path : a file that MDAnalysis has a topology parser for; nothing is written beside it
+    path : a TPR, PSF, PRMTOP, LAMMPS data, GSD, H5MD, MDTraj HDF5, GRO, PDB or MOL2 file, or another one that
+        MDAnalysis has a parser for; text also as .gz, .bz2 or .xz. Nothing is written beside it
+    masses : u, by particle name or type; they win over those of the file
+    units : of LAMMPS data files: real, metal, nano or lj
+    guess_bonds : add bonds between atoms that are as near as bonded ones, in the positions of this file
 
     Returns
     -------
     Topology : `type` is the atom name. `molecule_kind` is the molecule type where the file knows it (TPR), otherwise
         the residue name, or the residue names joined by `-`; kinds without a name are called `MOL1`, `MOL2` …
-        Bonds (constraints and SETTLE among them), angles and dihedrals are those of the file.
+        Bonds (constraints and SETTLE among them), angles and dihedrals are those of the file. Massless particles
+        without a bond belong to the molecule of their residue.
 
     Raises
     ------
-    InputError : the file is missing, cannot be read, or has neither masses nor known elements
-    MissingExtra : MDAnalysis is not installed
+    InputError : the file is missing, cannot be read, is damaged, or has neither masses nor certain elements; a stated
+        mass is for a name that is not there; bonds cannot be guessed
+    MissingExtra : a package that reads this format is not installed
+
+    Examples
+    --------
+    >>> topology = read_topology(Path("archive/methane_112k/system.tpr"))
+    >>> len(topology), sorted(set(topology.molecule_kind.tolist())), len(topology.bond)
+    (1110, ['CH4'], 888)
     """
     if not path.is_file():
         raise InputError(f"{path}: no such topology file")
-    parsed, kind = _parse(path)
-    atoms = parsed.n_atoms
-    residue = np.asarray(parsed.tt.atoms2residues(np.arange(atoms)))
-    name = _text(_values(parsed, "names", "types", default=np.full(atoms, "X")))
-    residue_name = _text(_values(parsed, "resnames", default=np.full(parsed.n_residues, "")))[residue]
-    bond = _terms(parsed, "bonds", 2)
-    molecule = _molecules(parsed, residue, bond, kind)
-    moltype = _values(parsed, "moltypes", default=None)
-    molecule_kind = _text(moltype)[residue] if moltype is not None else _kinds(molecule, residue_name, name)
-    residue_name = np.where(residue_name == "", molecule_kind, residue_name)
-    charge = _values(parsed, "charges", default=np.zeros(atoms))
+    with plain_file(path) as plain:
+        try:
+            stated = _state(plain, units=units, positions=guess_bonds)
+            with reading(plain, plain_suffix(path)):
+                return _complete(stated, plain, masses or {}, guess_bonds)
+        except InputError as error:
+            raise InputError(str(error).replace(str(plain), str(path))) from error
+
+
+def _state(path: Path, *, units: str, positions: bool) -> Stated:
+    """Read what the file says with the reader of its format."""
+    suffix = path.suffix.lower()
+    if suffix in _LAMMPS:
+        with reading(path, "LAMMPS data"):
+            return read_lammps_data(path, units=units)
+    if suffix in _READERS:
+        format, read = _READERS[suffix]
+        with reading(path, format):
+            return read(path)
+    return read_foreign(path, positions=positions)
+
+
+def _complete(stated: Stated, path: Path, masses: Mapping[str, float], guess_bonds: bool) -> Topology:
+    """Add what follows from what a file states: masses of elements, molecules and their kinds, names of residues."""
+    particles = len(stated)
+    mass = masses_of(stated, masses, path)
+    bond = as_terms(stated.bond, 2, particles)
+    if guess_bonds:
+        bond = as_terms(np.concatenate([bond, guessed_bonds(stated, mass, path)]), 2, particles)
+    molecule = _molecules(stated, bond, mass)
+    residue = stated.residue if stated.residue is not None else np.full(particles, "")
+    kind = stated.kind if stated.kind is not None else _kinds(molecule, residue, stated.name)
+    number = stated.residue_id if stated.residue_id is not None else molecule + 1
+    charge = stated.charge if stated.charge is not None else np.zeros(particles)
+    if not np.isfinite(charge).all():
+        raise ValueError(f"particle {int(np.argmin(np.isfinite(charge))) + 1} has a charge that is not finite")
     return Topology(
-        name=name,
-        type=name,
-        residue=residue_name,
-        residue_id=np.asarray(_values(parsed, "resids", default=np.arange(parsed.n_residues)), np.int32)[residue],
+        name=stated.name,
+        type=stated.name,
+        residue=np.where(residue == "", kind, residue),
+        residue_id=np.asarray(number).astype(np.int32),
         molecule=molecule,
-        molecule_kind=molecule_kind,
-        mass=_masses(parsed, path, name, residue),
+        molecule_kind=kind,
+        mass=mass,
         charge=np.asarray(charge, np.float64),
         bond=bond,
-        angle=_terms(parsed, "angles", 3),
-        dihedral=_terms(parsed, "dihedrals", 4),
+        angle=as_terms(stated.angle, 3, particles),
+        dihedral=as_terms(stated.dihedral, 4, particles),
     )
 
 
-def _parse(path: Path) -> tuple[Any, str]:
-    """Run the parser of MDAnalysis; return its topology and the name of the format."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            from MDAnalysis.core._get_readers import get_parser_for
-        except ImportError as error:
-            raise MissingExtra.of("MDAnalysis", extra="ingest", purpose=f"reading {path.name}") from error
-        try:
-            parser = get_parser_for(str(path))
-            with parser(str(path)) as opened:
-                parsed = opened.parse()
-        # Parsers raise whatever a damaged or foreign file leads them to, from IndexError to UnicodeDecodeError.
-        except Exception as error:
-            raise InputError(
-                f"{path}: not a topology that MDAnalysis can read: {type(error).__name__}: {error}"
-            ) from error
-    if not parsed.n_atoms:
-        raise InputError(f"{path}: the topology has no atoms")
-    formats = parser.format if isinstance(parser.format, str) else parser.format[0]
-    return parsed, str(formats).upper()
-
-
-def _values(parsed: Any, *names: str, default: Any) -> Any:
-    """Return the first of these attributes that the file has."""
-    return next((getattr(parsed, name).values for name in names if hasattr(parsed, name)), default)
-
-
-def _text(values: Any) -> Text:
-    """Return values as an array of strings, TPR's running number `seg_0_` removed."""
-    return np.array([re.sub(r"^seg_\d+_", "", str(value)) for value in values], np.str_)
-
-
-def _terms(parsed: Any, name: str, size: int) -> Int:
-    """Return bonds, angles or dihedrals, each once (a dihedral with several terms is listed once per term)."""
-    found = np.array(_values(parsed, name, default=()), np.int32).reshape(-1, size)
-    turned = found[:, 0] > found[:, -1]
-    found[turned] = found[turned, ::-1]
-    return np.unique(found, axis=0)
-
-
-def _molecules(parsed: Any, residue: NDArray[Any], bond: Int, kind: str) -> Int:
+def _molecules(stated: Stated, bond: Int, mass: NDArray[np.float64]) -> Int:
     """Number the molecules in the order of their first particle."""
-    numbers = _values(parsed, "molnums", default=None)
-    if numbers is not None:
-        return _linked(np.asarray(numbers)[residue], np.empty((0, 2), np.int32))
-    if kind in _WITH_ALL_BONDS:
-        return molecules_of_bonds(bond, len(residue))
-    return _linked(residue, bond)
+    particles = len(stated)
+    links = [bond]
+    if stated.together is not None:
+        links.append(_chain(np.asarray(stated.together), np.arange(particles)))
+    if stated.residue_number is not None and stated.together is None:
+        # Virtual sites that no bond holds stand behind the atoms of their residue.
+        bonded = np.zeros(particles, bool)
+        bonded[bond] = True
+        for site in np.flatnonzero((mass == 0) & ~bonded):
+            same = [k for k in (site - 1, site + 1) if 0 <= k < particles]
+            same = [k for k in same if stated.residue_number[k] == stated.residue_number[site]]
+            links.append(np.array([[site, same[0]]] if same else np.empty((0, 2)), np.int32))
+    return molecules_of_bonds(np.concatenate(links), particles)
 
 
-def _linked(group: NDArray[Any], bond: Int) -> Int:
-    """Number what belongs together because it is in one group or bonded."""
-    order = np.argsort(group, kind="stable")
+def _chain(group: NDArray[Any], particle: NDArray[Any]) -> Int:
+    """Link each particle to the one before it in its group."""
+    order = particle[np.argsort(group, kind="stable")]
     same = group[order][1:] == group[order][:-1]
-    neighbours = np.stack([order[:-1][same], order[1:][same]], 1)
-    return molecules_of_bonds(np.concatenate([bond, neighbours.astype(np.int32)]), len(group))
+    return np.stack([order[:-1][same], order[1:][same]], 1).astype(np.int32)
 
 
 def _kinds(molecule: Int, residue: Text, name: Text) -> Text:
@@ -161,37 +164,3 @@ def _kinds(molecule: Int, residue: Text, name: Text) -> Text:
         else:
             kinds[part] = known.setdefault(tuple(name[part].tolist()), f"MOL{len(known) + 1}")
     return kinds.astype(np.str_)
-
-
-def _masses(parsed: Any, path: Path, name: Text, residue: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the masses of the file, or those of the elements."""
-    masses = _values(parsed, "masses", default=None)
-    if masses is not None:
-        return np.asarray(masses, np.float64)
-    from MDAnalysis.guesser.tables import masses as table
-
-    columns = _text(_values(parsed, "elements", default=np.full(len(name), "")))
-    alone = np.bincount(residue)[residue] == 1
-    element = [column or _element(*key) for column, *key in zip(columns, name, alone, strict=True)]
-    found = [table.get(symbol.upper(), table.get(symbol.capitalize())) for symbol in element]
-    unknown = sorted({str(name[k]) for k, mass in enumerate(found) if mass is None})
-    if unknown:
-        shown = ", ".join(unknown[:8]) + (" …" if len(unknown) > 8 else "")
-        raise InputError(
-            f"{path}: no masses in the file, and no element is known for the atoms {shown}; "
-            "use a topology with masses (tpr, psf, prmtop, LAMMPS data)"
-        )
-    return np.array(found, np.float64)
-
-
-def _element(name: str, alone: bool) -> str:
-    """Return the element that an atom is called after, empty when there is none; `alone` in its residue."""
-    letters = re.sub(r"^[^A-Za-z]*([A-Za-z]*).*$", r"\1", name)
-    if alone and letters.upper() in _IONS:
-        return _IONS[letters.upper()]
-    # Alone a name is that of an ion or a noble gas as a whole; a W is the water bead of Martini, not tungsten.
-    if alone and len(letters) <= 2 and letters.upper() != "W":
-        return letters
-    if letters[:2].capitalize() in _TWO_LETTERS or letters[1:2].islower():
-        return letters[:2]
-    return letters[:1].upper() if letters[:1].upper() in _ONE_LETTER and not alone else ""
