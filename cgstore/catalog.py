@@ -1,34 +1,40 @@
 """The catalog: every dataset of a store with what is known of it, found by name or by facets, opened lazily.
 
-A catalog of a folder is read from the manifests, which are the truth; elsewhere it is read from the intake YAML that
-each store keeps beside its data. A catalog is a snapshot: an entry opens the version that it lists.
+A catalog of a folder is what its manifests say, remembered by the index of the store; that of a URL is the index, or
+the intake YAML that each store keeps beside its data. A catalog is a snapshot: an entry opens the version it lists.
 """
 
+import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from cgstore.documents import did_you_mean
-from cgstore.errors import InputError, IntegrityError, NotFound
-from cgstore.facets import check_question, facets_of, lipids, matches
+from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
+from cgstore.facets import check_question, facet_of, facets_of, matcher
 from cgstore.intake_files import (
-    HEADER,
     Listed,
     is_remote,
+    plan_files,
+    read_bytes,
     read_listing,
-    render_collections,
-    render_listing,
+    remove_stale,
+    render_nest,
+    stale_files,
     write_text,
 )
-from cgstore.store.integrity import list_datasets, list_versions, read_manifest, version_folder
-from cgstore.store.layout import block_frames
-from cgstore.store.opening import open_version
+from cgstore.store.locations import checked
+from cgstore.store_index import INDEX, Index, check_row, parse_index, read_index, scan, write_catalog
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "COLUMNS",
@@ -56,6 +62,9 @@ COLUMNS = {  # of tables: heading and unit
 }
 _LEFT = 'style="text-align:left"'
 _BACKGROUND = ("chunk_frames", "created_with", "lineage", "sources", "versions")  # not for tables
+_MOST_ROWS, _ENDS = 60, 10  # a longer table shows its ends
+_KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_MOST_INDEX_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +89,11 @@ class Entry:
 
     def versions(self) -> list[int]:
         """Return the versions that can be opened, the oldest first."""
+        from cgstore.store.integrity import list_versions
+
         return list(self.metadata["versions"]) if is_remote(self.location) else list_versions(self.path)
 
-    def open(self, version: int | None = None) -> xr.Dataset:
+    def open(self, version: int | None = None) -> "xr.Dataset":
         """Open a version lazily, the listed one by default; see `cgstore schema` for the variables.
 
         Raises
@@ -90,6 +101,8 @@ class Entry:
         NotFound : there is no such version
         IntegrityError : the version is damaged
         """
+        from cgstore.store.opening import open_version
+
         wanted = self.metadata["version"] if version is None else version
         if version is not None and version not in (known := self.versions()):
             raise NotFound(f"{self.name}: found no version {version}; there are {', '.join(map(str, known)) or 'none'}")
@@ -115,6 +128,7 @@ class Catalog:
     location: str
     entries: Mapping[str, Entry] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
+    _columns: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Entry:
         """Return a dataset by its name.
@@ -128,7 +142,9 @@ class Catalog:
             raise IntegrityError(f"{self.damaged[name]}; run cgstore verify --store {self.location}")
         if name not in self.entries:
             known = did_you_mean(name, self.entries) or "; the catalog is empty"
-            raise NotFound(f"{self.location}: found no dataset {name!r}{known}")
+            many = len(self) > _MOST_ROWS and not known.startswith("; did you")
+            hint = f" among {len(self)}; find it with search" if many else known
+            raise NotFound(f"{self.location}: found no dataset {name!r}{hint}")
         return self.entries[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -165,9 +181,7 @@ class Catalog:
         for entry in self.values():
             for key, values in facets_of(entry.metadata).items():
                 found.setdefault(key, set()).update(values)
-        return {
-            key: sorted(values, key=lambda value: (str(type(value)), value)) for key, values in sorted(found.items())
-        }
+        return {key: _sorted(values) for key, values in sorted(found.items())}
 
     def search(self, **facets: Any) -> "Catalog":
         """Return the datasets to which every facet applies.
@@ -183,33 +197,50 @@ class Catalog:
         NotFound : no dataset has this facet; the message says which there are
         InputError : a text where the facet is a number, or a range where it is a text
         """
-        known = self.facets()
+        tests = []
         for key, wanted in facets.items() if self.entries else ():
-            check_question(key, wanted, known, where=self.location)
+            values = _sorted({value for found in self._column(key) for value in found})
+            check_question(key, wanted, {key: values} if values else self.facets(), where=self.location)
+            tests.append((self._column(key), matcher(wanted)))
         kept = {
             name: entry
-            for name, entry in self.entries.items()
-            if all(matches(facets_of(entry.metadata).get(key, ()), wanted) for key, wanted in facets.items())
+            for place, (name, entry) in enumerate(self.entries.items())
+            if all(test(column[place]) for column, test in tests)
         }
         return Catalog(self.location, kept)
 
-    def __repr__(self) -> str:
-        """Show the datasets as a text table."""
-        table = [list(COLUMNS.values()), *([cell for _, cell in _cells(entry)] for entry in self.values())]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-        )
+    def _column(self, key: str) -> list[tuple[Any, ...]]:
+        """Return the values of one facet of every dataset, made once."""
+        if key not in self._columns:
+            self._columns[key] = [facet_of(entry.metadata, key) for entry in self.entries.values()]
+        return self._columns[key]
+
+    def table(self, *, whole: bool = True) -> str:
+        """Return the datasets as a text table: all of them, or only its ends where it is long."""
+        cells = [[cell for _, cell in _cells(entry)] if entry else ["…"] + [""] * (len(COLUMNS) - 1)
+                 for entry in (self.values() if whole else self._shown())]  # fmt: skip
+        rows = [list(COLUMNS.values()), *cells]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
         return "\n".join([self._title(), *(lines if self.entries else ())])
 
+    def __repr__(self) -> str:
+        """Show the datasets as a text table, of a long one the ends."""
+        return self.table(whole=False)
+
     def _repr_html_(self) -> str:
-        """Show the datasets as a table in a notebook."""
+        """Show the datasets as a table in a notebook, of a long one the ends."""
         head = "".join(f"<th>{escape(title)}</th>" for title in COLUMNS.values())
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for _, cell in _cells(entry)) + "</tr>"
-            for entry in self.values()
-        )
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in ([c for _, c in _cells(entry)] if entry else "…"))
+            + "</tr>" for entry in self._shown()
+        )  # fmt: skip
         return f"<div>{escape(self._title())}<table><tr>{head}</tr>{body}</table></div>"
+
+    def _shown(self) -> list[Entry | None]:
+        """Return the entries that a table shows; None stands for those that it leaves out."""
+        entries = self.values()
+        return [*entries[:_ENDS], None, *entries[-_ENDS:]] if len(entries) > _MOST_ROWS else list(entries)
 
     def _ipython_key_completions_(self) -> list[str]:
         """Complete names after `catalog["`."""
@@ -229,129 +260,107 @@ def open_catalog(location: str | os.PathLike[str]) -> Catalog:
 
     Raises
     ------
-    InputError : there is no store or catalog at this place
+    InputError : there is no store or catalog at this place, or the URL carries credentials
+    StoreError : it cannot be read
     """
     text = os.fspath(location)
     if text.startswith("file://"):
-        text = text.removeprefix("file://")
+        text = unquote(urlsplit(text).path)
     if is_remote(text):
-        file = text if text.endswith((".yaml", ".yml")) else f"{text.rstrip('/')}/catalog.yaml"
-        return Catalog(text, {item.name: Entry(item.name, item.metadata, item.location) for item in read_listing(file)})
+        return _open_url(checked(text))
     path = Path(text)
     if path.is_dir():
-        return _scan(path)
+        return _catalog(text, scan(path, read_index(path)))
     if path.is_file():
-        return Catalog(text, {item.name: Entry(item.name, item.metadata, item.location) for item in read_listing(text)})
+        return _from_listing(text)
     raise InputError(
         f"{text}: no such store; make one with cgstore ingest RECIPE --archive DIR --store {text}, "
         "or name another with --store or the variable CGSTORE_STORE"
     )
 
 
-def write_catalog(store: Path) -> None:
-    """Write `catalog.yaml` of a store: the newest version of each dataset, for plain intake and for URLs."""
-    written = None
-    # Another ingest may publish between our scan and our write; whoever writes last has seen everything.
-    while (text := _render(_scan(store), store)) != written:
-        write_text(store / "catalog.yaml", text)
-        written = text
-
-
 def write_collections(store: str | os.PathLike[str], folder: Path) -> list[Path]:
-    """Write one intake YAML per kind of system into `folder`, and `catalog.yaml`, which nests them.
+    """Write one intake YAML per kind of system into `folder`, and `catalog.yaml`, which nests them; return these files.
 
-    Files that an earlier call wrote for a kind that is no longer there are removed.
+    A kind of 1 000 datasets or more is one file per system, nested by that of the kind. Files that an earlier call
+    wrote for what is no longer there are removed.
     """
     expected = _collections(open_catalog(store), folder)
-    for name, text in expected.items():
-        write_text(folder / name, text)
-    for path in _written_before(folder):
-        if path.name not in expected:
-            path.unlink()
-    return [folder / name for name in expected]
+    for name, render in expected.items():
+        write_text(folder / name, render(), sync="/" not in name)
+    remove_stale(folder, expected)
+    return [folder / name for name in expected if "/" not in name]
 
 
 def check_collections(store: str | os.PathLike[str], folder: Path) -> list[str]:
     """Return what `write_collections` would change, as sentences; empty when the files are up to date."""
     expected = _collections(open_catalog(store), folder)
     problems = []
-    for name, text in expected.items():
+    for name, render in expected.items():
         path = folder / name
         if not path.is_file():
             problems.append(f"{path}: missing; run cgstore catalog")
-        elif path.read_text(encoding="utf-8") != text:
+        elif path.read_text(encoding="utf-8", errors="replace") != render():
             problems.append(f"{path}: differs from the store {store}; run cgstore catalog")
-    stale = [path for path in _written_before(folder) if path.name not in expected]
+    stale = stale_files(folder, expected)
     return problems + [f"{path}: the store has no such datasets any more; run cgstore catalog" for path in stale]
 
 
-def _scan(store: Path) -> Catalog:
-    """List a store from its manifests; what cannot be read is set aside with a warning."""
-    entries, damaged = {}, {}
-    for name in list_datasets(store):
+def _catalog(location: str, index: Index) -> Catalog:
+    """Make the catalog of a store from what was seen of it."""
+    entries = {name: Entry(name, row, f"{location}/{name}") for name, row in index.rows.items()}
+    return Catalog(location, entries, index.damaged)
+
+
+def _open_url(url: str) -> Catalog:
+    """Open the store or the catalog file at a URL."""
+    if url.endswith((".yaml", ".yml")):
+        return _from_listing(url)
+    try:
+        text = read_bytes(f"{url}/{INDEX}", most=_MOST_INDEX_BYTES)
+        return _catalog(url, parse_index(text, where=f"{url}/{INDEX}"))
+    except (InputError, StoreError) as error:  # of an older cgstore; or a place that is known only by its files
+        _log.info("%s is not used: %s", INDEX, error)
+    return _from_listing(f"{url}/catalog.yaml", store=url)
+
+
+def _from_listing(file: str, *, store: str | None = None) -> Catalog:
+    """Read a catalog from an intake YAML; that of a store lists what is inside the store, and nothing else."""
+    entries = {}
+    for item in read_listing(file, check=checked):
+        name = str(item.name)
         try:
-            entries[name] = Entry(name, _metadata(name, store / name), str(store / name))
-        except (IntegrityError, OSError, KeyError, ValueError) as error:
-            damaged[name] = f"{store / name}: {error}"
-            _log.warning("%s is not listed: %s; run cgstore verify", name, error)
-    return Catalog(str(store), entries, damaged)
+            check_row(name, item.metadata, where=file)
+            json.dumps(item.metadata, allow_nan=False)
+        except (IntegrityError, TypeError, ValueError) as error:
+            raise InputError(f"{file}: entry {name[:80]!r} is not one that cgstore wrote: {error}") from error
+        inside = item.location == f"{store}/{name}" if store else f"/{item.location}".endswith(f"/{name}")
+        if not inside:
+            raise InputError(f"{file}: entry {name!r} leads to another place than …/{name}")
+        entries[name] = Entry(name, item.metadata, item.location)
+    return Catalog(store or file, entries)
 
 
-def _metadata(name: str, dataset: Path) -> dict[str, Any]:
-    """Gather what is known of the newest version of a dataset."""
-    versions = list_versions(dataset)
-    folder = version_folder(dataset, versions[-1])
-    manifest = read_manifest(folder)
-    attrs = dict(manifest.attrs)
-    system, run, level = name.split("/")
-    composition = attrs.get("composition") or {}
-    facts = {
-        "name": name,
-        "kind": attrs.get("kind"),
-        "system": system,
-        "run": run,
-        "level": level,
-        "version": manifest.version,
-        "frames": manifest.frames,
-        "particles": manifest.particles,
-        "time_ps": manifest.time_ps,
-        "bytes": manifest.bytes,
-        "digest": manifest.digest,
-        "temperature": attrs.get("temperature"),
-        "composition": composition,
-        "lipid": lipids(composition),
-        "versions": versions,
-    }
-    chunk = block_frames(manifest.particles, manifest.frames)
-    return {**facts, **{key: value for key, value in attrs.items() if key not in facts}, "chunk_frames": chunk}
-
-
-def _listed(catalog: Catalog, kind: str | None = None) -> list[Listed]:
-    """Return the entries of a catalog, or of one kind of system, as catalog files list them."""
-    entries = [entry for entry in catalog.values() if kind is None or _collection(entry) == kind]
-    return [Listed(entry.name, entry.location, entry.metadata) for entry in entries]
-
-
-def _render(catalog: Catalog, folder: Path) -> str:
-    """Return the YAML of a whole catalog."""
-    return render_listing(_listed(catalog), folder=str(folder))
+def _sorted(values: Iterable[Any]) -> list[Any]:
+    """Sort values of a facet, which may be of several kinds."""
+    return sorted(values, key=lambda value: (str(type(value)), value))
 
 
 def _collection(entry: Entry) -> str:
-    """Name the collection of an entry: its kind of system."""
-    return entry.metadata.get("kind") or "other"
+    """Name the collection of an entry: its kind of system, if that can be the name of a file beside catalog.yaml."""
+    kind = entry.metadata.get("kind")
+    return kind if isinstance(kind, str) and _KIND.fullmatch(kind) and kind != "catalog" else "other"
 
 
-def _collections(catalog: Catalog, folder: Path) -> dict[str, str]:
-    """Return the text of every file that belongs into `catalogs/`."""
-    kinds = sorted({_collection(entry) for entry in catalog.values()})
-    files = {f"{kind}.yaml": render_listing(_listed(catalog, kind), folder=str(folder)) for kind in kinds}
-    return {**files, "catalog.yaml": render_collections(kinds)}
-
-
-def _written_before(folder: Path) -> list[Path]:
-    """Return the files of a folder that cgstore wrote."""
-    return [path for path in sorted(folder.glob("*.yaml")) if path.read_text(encoding="utf-8").startswith(HEADER)]
+def _collections(catalog: Catalog, folder: Path) -> dict[str, Callable[[], str]]:
+    """Return what makes every file that belongs into `catalogs/`."""
+    kinds: dict[str, list[Listed]] = {}
+    for entry in catalog.values():
+        kinds.setdefault(_collection(entry), []).append(Listed(entry.name, entry.location, entry.metadata))
+    files: dict[str, Callable[[], str]] = {}
+    for kind in sorted(kinds):
+        files |= plan_files(kinds[kind], folder, kind)
+    return {**files, "catalog.yaml": partial(render_nest, {kind: f"{kind}.yaml" for kind in kinds})}
 
 
 def _cells(entry: Entry) -> list[tuple[str, str]]:

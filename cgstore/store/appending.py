@@ -1,9 +1,12 @@
-"""Frames to the end of a staged group: checked, put on the grid, written shard by shard in the background.
+"""Frames to the end of a staged group: checked, put on the grid, cut into chunks that threads encode, written in order.
 
-One worker thread encodes and writes a shard while the caller reads the next frames; at most two shards are in memory.
+`prepare` is a pure function of a block of frames and may run in any thread; `take` has to be called in the order of the
+frames. Only `take` and `flush` touch files, and only in the thread of the caller.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +14,30 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from cgstore.errors import InputError
+from cgstore.errors import InputError, StoreError
 from cgstore.frames import Frames
 from cgstore.kernels.quantise import LARGEST_CODE, dequantise, quantise
-from cgstore.store.decoding import StoredArray, read_array
+from cgstore.store.chunks import encode_chunk
+from cgstore.store.decoding import read_array, stored_chunks
 from cgstore.store.digests import frame_digests
 from cgstore.store.layout import DIGEST, FRAME_VARIABLES, array_of, attributes_of, create_position, layout_of
+from cgstore.store.shards import ShardEnd
 
-__all__ = ["FrameWriter", "position_dtype"]
+__all__ = ["FrameWriter", "Prepared", "position_dtype"]
 
 _INT16 = np.iinfo(np.int16).max
+_THREADS = 2
+_MOST_PENDING = 32  # chunks that are being encoded or wait to be written, some MB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A block of frames as it is stored, before it is cut into chunks."""
+
+    first: int  # number of its first frame
+    arrays: dict[str, NDArray[Any]]  # positions as int32 codes, as float32, or as a table of references
+    largest: int  # |code|
+    error: float  # largest difference between a position and what a reader will see, nm
 
 
 def position_dtype(position: NDArray[np.float32], precision: float | None, *, where: str) -> np.dtype[Any]:
@@ -62,43 +79,62 @@ def refuse_bad(name: str, values: NDArray[Any], *, where: str, frame: int) -> No
 
 
 class FrameWriter:
-    """The end of the per-frame arrays of a staged group; not to be used from two threads at once."""
+    """The end of the per-frame arrays of a staged group; `take` and `flush` are not for two threads at once."""
 
-    def __init__(self, folder: Path, group: zarr.Group, *, where: str) -> None:
+    def __init__(self, folder: Path, group: zarr.Group, *, where: str, workers: Executor | None = None) -> None:
         self._folder, self._group, self._where = folder, group, where
         self._layout = layout_of(group)
-        self.particles, self.precision = self._layout.particles, self._layout.precision
-        self.variables, self._shard = self._layout.variables, self._layout.shard
+        self.particles, self.variables = self._layout.particles, self._layout.variables
         position = array_of(group, "position")
         self.frames = int(position.shape[0])  # of the staged version, those in memory included
-        self._written = self.frames
         self._error = float(attributes_of(position).get("rounding_error", 0.0))
-        self._held: list[dict[str, NDArray[Any]]] = []
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="cgstore-writer")
-        self._pending: Future[None] | None = None
+        self._ends = {name: self._end(name) for name in (*self.variables, DIGEST)}
+        self._own = ThreadPoolExecutor(_THREADS, thread_name_prefix="cgstore-encoder") if workers is None else None
+        self._workers: Executor = workers or self._own  # type: ignore[assignment]
+        self._pending: deque[tuple[ShardEnd, Future[bytes]]] = deque()
+        self._failure: BaseException | None = None
 
-    def append(self, frames: Frames, weight: NDArray[np.float64] | None) -> None:
-        """Take a block of frames; it is whole on disk when `flush` has returned.
+    def _end(self, name: str) -> ShardEnd:
+        """Return the end of an array; referenced positions end as the tables that they are on disk."""
+        return ShardEnd(stored_chunks(self._folder / name, array_of(self._group, name)))
+
+    def prepare(
+        self,
+        frames: Frames,
+        *,
+        weight: NDArray[np.float64] | None = None,
+        references: NDArray[np.int64] | None = None,
+        first: int,
+    ) -> Prepared:
+        """Bring a block of frames into the form in which it is stored; for any thread.
+
+        Parameters
+        ----------
+        frames : any number of frames, with the variables of the dataset
+        weight : (frame,)
+        references : (frame, column) where positions stay in their files
+        first : number of its first frame, for messages
 
         Raises
         ------
-        InputError : NaN, other particles, a variable missing or extra; nothing of the block is taken
+        InputError : NaN, other particles, a variable missing or extra
         """
-        arrays = {**frames.arrays(), "weight": weight}
-        self._check(arrays)
-        if self.precision is not None:
-            codes, largest, error = _on_grid(arrays["position"], self.precision, where=self._where, first=self.frames)
-            arrays["position"] = codes
-            if largest > _INT16 and array_of(self._group, "position").dtype == np.int16:
-                self._widen()
-            self._error = max(self._error, error)
-        block = {
-            name: np.asarray(arrays[name], None if name == "position" else FRAME_VARIABLES[name].dtype)
-            for name in self.variables
-        }
-        self._hold(block)
+        found = {**frames.arrays(), "weight": weight}
+        self._check(found, first)
+        # A copy: the caller may use its block again before this is encoded.
+        arrays = {name: np.array(found[name], FRAME_VARIABLES[name].dtype) for name in self.variables}
+        seen, largest, error = arrays["position"], 0, 0.0
+        if self._layout.references is not None:
+            if references is None or len(references) != len(frames):
+                raise StoreError(f"{self._where}: positions stay in their files; found no references to them")
+            arrays["position"] = np.asarray(references, np.int64)
+        elif self._layout.precision is not None:
+            arrays["position"], largest, error = _on_grid(seen, self._layout.precision, where=self._where, first=first)
+            dequantise(arrays["position"].reshape(-1), np.float32(self._layout.precision), seen.reshape(-1))
+        arrays[DIGEST] = frame_digests({**arrays, "position": seen})
+        return Prepared(first, arrays, largest, error)
 
-    def _check(self, arrays: dict[str, Any]) -> None:
+    def _check(self, arrays: dict[str, Any], first: int) -> None:
         """Refuse a block that does not continue this dataset."""
         present = {name for name, array in arrays.items() if array is not None}
         if present != set(self.variables):
@@ -111,81 +147,88 @@ class FrameWriter:
             expected = (count, *array_of(self._group, name).shape[1:])
             if arrays[name].shape != expected:
                 raise InputError(f"{self._where}: {name}: found shape {arrays[name].shape}, expected {expected}")
-            gridded = name == "position" and self.precision is not None
+            gridded = name == "position" and self._layout.precision is not None
             if not gridded and not np.isfinite(arrays[name]).all():
                 for frame, values in enumerate(arrays[name]):
-                    refuse_bad(name, np.asarray(values), where=self._where, frame=self.frames + frame)
+                    refuse_bad(name, np.asarray(values), where=self._where, frame=first + frame)
 
-    def _hold(self, block: dict[str, NDArray[Any]]) -> None:
-        """Keep a block in memory, and hand over every shard that has become full."""
-        start, count = 0, len(block["position"])
-        while start < count:
-            room = self._shard - self.frames % self._shard
-            part = {name: array[start : start + room] for name, array in block.items()}
-            # A copy: the caller may use its block again, and a view would keep all of it in memory.
-            self._held.append({name: array.copy() for name, array in part.items()})
-            taken = len(part["position"])
-            self.frames += taken
-            start += taken
-            if self.frames % self._shard == 0:
-                self._hand_over()
+    def take(self, block: Prepared) -> None:
+        """Append a block; it is whole on disk when `flush` has returned.
 
-    def _hand_over(self) -> None:
-        """Give what is held to the worker, which first finishes what it has."""
-        self.wait()
-        held, self._held = self._held, []
-        if held:
-            self._pending = self._worker.submit(self._write, held)
+        Raises
+        ------
+        StoreError : it does not follow the frames so far
+        OSError : writing failed, now or before
+        """
+        self._raise_failure()
+        if block.first != self.frames:
+            raise StoreError(f"{self._where}: found frames from {block.first} on, expected {self.frames}")
+        if block.largest > _INT16 and self._ends["position"].chain.dtype == np.int16:
+            self._widen()
+        self._error = max(self._error, block.error)
+        for name, values in block.arrays.items():
+            end = self._ends[name]
+            for part in end.whole_chunks(values):
+                self._encode(end, part)
+        self.frames += len(block.arrays[DIGEST])
 
-    def wait(self) -> None:
-        """Wait for the worker; raise what it raised, each time again."""
-        if self._pending is not None:
-            self._pending.result()
+    def _encode(self, end: ShardEnd, part: NDArray[Any]) -> None:
+        """Have a chunk encoded, and write those that are ready when there are many."""
+        self._pending.append((end, self._workers.submit(encode_chunk, part, end.chain)))
+        self._write_pending(_MOST_PENDING)
 
-    def _write(self, held: list[dict[str, NDArray[Any]]]) -> None:
-        """Write blocks behind what is on disk: in the worker."""
-        block = {name: np.concatenate([part[name] for part in held]) for name in self.variables}
-        start, stop = self._written, self._written + len(block["position"])
-        block[DIGEST] = frame_digests({**block, "position": self._decoded(block["position"])})
-        for name, values in block.items():
-            array = array_of(self._group, name).with_config({"write_empty_chunks": True})
-            array.resize((stop, *array.shape[1:]))
-            array[start:stop] = values.astype(array.dtype, copy=False)
-        self._written = stop
+    def _write_pending(self, most: int) -> None:
+        """Write encoded chunks in their order until at most so many are left."""
+        try:
+            while len(self._pending) > most:
+                end, future = self._pending.popleft()
+                end.write(future.result())
+        except BaseException as error:
+            self._failure = error
+            raise
 
-    def _decoded(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the positions as a reader will see them."""
-        if self.precision is None:
-            return stored
-        position = np.empty(stored.shape, np.float32)
-        dequantise(stored.reshape(-1), np.float32(self.precision), position.reshape(-1))
-        return position
+    def _raise_failure(self) -> None:
+        """Raise what went wrong before, each time again: there is a hole in the frames."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _finish(self, names: tuple[str, ...]) -> None:
+        """Write what is held of some arrays, with the index of their shards, and their length."""
+        self._raise_failure()
+        for name in names:
+            for part in self._ends[name].rest():
+                self._encode(self._ends[name], part)
+        self._write_pending(0)
+        for name in names:
+            self._ends[name].finish()
+            array = array_of(self._group, name)
+            array.resize((self.frames, *array.shape[1:]))
 
     def _widen(self) -> None:
         """Rewrite int16 positions as int32; readers see the same numbers."""
-        self.wait()
-        narrow_folder = self._folder / "position_int16"
-        (self._folder / "position").rename(narrow_folder)
-        narrow = array_of(self._group, "position_int16")
-        wide = create_position(self._group, self._layout, np.int32)
-        wide.resize(narrow.shape)
-        fill = np.iinfo(np.int16).min
-        for start in range(0, narrow.shape[0], self._shard):
-            codes = np.asarray(narrow[start : start + self._shard])
-            if (codes == fill).any():
-                StoredArray(narrow, self._where)[start : start + self._shard]  # says what is lost
-            wide[start : start + self._shard] = codes.astype(np.int32)
+        self._finish(("position",))
+        (self._folder / "position").rename(self._folder / "position_int16")
+        narrow = stored_chunks(self._folder / "position_int16", array_of(self._group, "position_int16"))
+        narrow = replace(narrow, scale=None)
+        create_position(self._group, self._layout, np.int32)
+        end = self._ends["position"] = self._end("position")
+        for start in range(0, self.frames, end.chain.shape[0]):
+            codes = narrow.read(start, min(start + end.chain.shape[0], self.frames))
+            for part in end.whole_chunks(codes):
+                self._encode(end, part)
+        self._write_pending(0)
         del self._group["position_int16"]
 
     def flush(self) -> dict[str, NDArray[Any]]:
         """Write what is held, and return the frame digests, times, steps and weights of the whole dataset."""
-        self._hand_over()
-        self.wait()
-        if self.precision is not None:
-            array_of(self._group, "position").attrs["rounding_error"] = self._error
+        self._finish((*self.variables, DIGEST))
+        array_of(self._group, "position").attrs["rounding_error"] = self._error
         names = (DIGEST, *(name for name in ("time", "step", "weight") if name in self.variables))
         return {name: read_array(self._group, name, where=self._where) for name in names}
 
     def close(self) -> None:
-        """Stop the worker; nothing is written after this has returned."""
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        """Give up what is not written."""
+        for _, future in self._pending:
+            future.cancel()
+        if self._own is not None:
+            self._own.shutdown(wait=True, cancel_futures=True)

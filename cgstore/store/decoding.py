@@ -1,20 +1,26 @@
 """From stored numbers to what a reader sees: integers times the grid in float32, and no fill value passes.
 
-zarr reads a lost chunk as fill value without a word; here it is an error.
+Frames on this machine are read straight from their shards, everything else through zarr. zarr reads a lost chunk as
+fill value without a word; here it is an error.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import LocalStore
 
 from cgstore.errors import IntegrityError
 from cgstore.kernels.quantise import dequantise
-from cgstore.store.layout import array_of, attributes_of, decode_text, fill_value
+from cgstore.store.chunks import chain_of
+from cgstore.store.layout import array_of, attributes_of, decode_text, fill_value, references_of
+from cgstore.store.references import ReferencedFrames, table_chain
+from cgstore.store.shards import FrameArray
 
-__all__ = ["StoredArray", "read_array"]
+__all__ = ["StoredArray", "read_array", "stored_array", "stored_chunks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class StoredArray:
 
     array: zarr.Array[Any]
     where: str  # opens error messages: dataset and version
+    local: FrameArray | ReferencedFrames | None = None  # the same array, where it can be read without zarr
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,11 +62,29 @@ class StoredArray:
                 slice(None, None, -1 if k.step is not None and k.step < 0 else 1) for k in keys if isinstance(k, slice)
             )
             return self[forward][back]
+        if self.local is not None and keys and (isinstance(keys[0], slice | int | np.integer) or keys[0] is Ellipsis):
+            return self._read_local(self.local, keys)
         try:
             stored = np.asarray(self.array[key])
         except (ValueError, RuntimeError) as error:
             raise IntegrityError(f"{self._place(key)} cannot be decoded: {error}; run verify --deep") from error
         return self._decode(stored, key)
+
+    def _read_local(self, local: FrameArray | ReferencedFrames, keys: tuple[Any, ...]) -> NDArray[Any]:
+        """Read frames from their shards, and take the part of them that is meant."""
+        if keys[0] is Ellipsis:
+            keys = (slice(None),) if len(keys) == 1 else (*[slice(None)] * (self.ndim + 1 - len(keys)), *keys[1:])
+        chosen, *others = keys
+        one = not isinstance(chosen, slice)
+        frames = range(self.shape[0])[slice(chosen, chosen + 1 or None) if one else chosen]
+        if one and not len(frames):
+            raise IndexError(f"{self._place(keys)}: there are {self.shape[0]} frames")
+        first, last = (frames[0], frames[-1] + 1) if len(frames) else (0, 0)
+        try:
+            read = local.read(first, last)
+        except IntegrityError as error:
+            raise IntegrityError(f"{self._place(keys)}: {error}; run verify, restore the file from a copy") from error
+        return np.asarray(read[(0 if one else slice(None, None, frames.step), *others)])
 
     def _decode(self, stored: NDArray[Any], key: Any) -> NDArray[Any]:
         """Turn what zarr gave into what a reader sees."""
@@ -94,6 +119,42 @@ def _forward(key: Any, size: int) -> Any:
     return slice(chosen.start, chosen.stop, chosen.step) if len(chosen) else slice(0, 0)
 
 
+def stored_array(group: zarr.Group, name: str, *, where: str) -> StoredArray:
+    """Return an array of a group, read without zarr where that is possible."""
+    array = array_of(group, name)
+    store: Any = array.store
+    if not isinstance(store, LocalStore) or not array.shards:
+        return StoredArray(array, where)
+    try:
+        chunks = stored_chunks(Path(store.root) / array.path, array)
+    except ValueError:
+        return StoredArray(array, where)  # an array that another program wrote
+    codec = references_of(array)
+    if codec is None:
+        return StoredArray(array, where, chunks)
+    return StoredArray(array, where, ReferencedFrames(chunks, codec, array.shape[1]))
+
+
+def stored_chunks(folder: Path, array: zarr.Array[Any]) -> FrameArray:
+    """Return a per-frame array as the chunks in shards that it is on disk.
+
+    Raises
+    ------
+    ValueError : its codecs are not those of cgstore
+    """
+    metadata: Any = array.metadata
+    referenced = references_of(array) is not None
+    chain = table_chain(array.chunks[0]) if referenced else chain_of(metadata.to_dict())
+    return FrameArray(
+        folder=folder,
+        chain=chain,
+        dims=array.ndim,
+        shard=(array.shards or array.chunks)[0],
+        frames=int(array.shape[0]),
+        scale=array.attrs.get("scale_factor"),
+    )
+
+
 def read_array(group: zarr.Group, name: str, *, where: str) -> NDArray[Any]:
     """Read and decode a whole array of a group.
 
@@ -101,4 +162,4 @@ def read_array(group: zarr.Group, name: str, *, where: str) -> NDArray[Any]:
     ------
     IntegrityError : as indexing a `StoredArray`
     """
-    return StoredArray(array_of(group, name), where)[...]
+    return stored_array(group, name, where=where)[...]

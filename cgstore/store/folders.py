@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cgstore.errors import ConflictError, StoreError
 
-__all__ = ["link_or_copy", "publish_folder", "staging", "sweep"]
+__all__ = ["is_orphan", "link_or_copy", "publish_folder", "replace_file", "stages_in", "staging", "sweep"]
 
 _PREFIX = ".stage-"
 _LOCK = ".lock"
@@ -98,8 +98,7 @@ def _still_there(path: Path, lock: int) -> bool:
 def sweep(parent: Path) -> list[Path]:
     """Remove the stages that died processes left in `parent`; return them."""
     swept = []
-    stages = {path.with_name(path.name.removesuffix(_LOCK)) for path in parent.glob(f"{_PREFIX}*")}
-    for stage in sorted(stages):
+    for stage in stages_in(parent):
         try:
             lock = os.open(_lock_of(stage), os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:  # the parent itself is gone
@@ -114,6 +113,38 @@ def sweep(parent: Path) -> list[Path]:
         finally:
             os.close(lock)
     return swept
+
+
+def stages_in(parent: Path) -> list[Path]:
+    """Return the stages in `parent`, whether somebody uses them or not."""
+    return sorted({path.with_name(path.name.removesuffix(_LOCK)) for path in parent.glob(f"{_PREFIX}*")})
+
+
+def is_orphan(stage: Path) -> bool:
+    """Tell whether the process that made a stage is dead; it stays as it is."""
+    try:
+        lock = os.open(_lock_of(stage), os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a file another content in one step: it is whole or as it was, also after a power cut."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        draft.write_bytes(content)
+        _sync(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def publish_folder(stage: Path, target: Path) -> None:

@@ -1,6 +1,9 @@
 """Manifests of versions, and `verify`: is everything there, and is it what was published?"""
 
+import datetime
 import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import zarr
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import IntegrityError, NotFound, StoreError
-from cgstore.store.decoding import StoredArray, read_array
+from cgstore.store.decoding import read_array, stored_array
 from cgstore.store.digests import dataset_digest, frame_digests, static_digest
 from cgstore.store.layout import (
     DIGEST,
@@ -20,22 +23,32 @@ from cgstore.store.layout import (
     array_of,
     check_format,
     layout_of,
-    open_group,
 )
-from cgstore.store.manifests import check_files, describe_files, read_sealed, write_sealed
+from cgstore.store.manifests import MANIFEST, check_files, describe_files, read_sealed, seal, write_sealed
+from cgstore.store.trees import Folder, Tree, tree_of
 
 __all__ = [
+    "GIVEN_UP",
     "Manifest",
     "content_digest",
     "list_datasets",
     "list_versions",
+    "note_of",
+    "numbered",
     "read_manifest",
+    "read_note",
     "verify",
     "version_folder",
+    "version_name",
     "write_manifest",
 ]
 
 _VERSION = re.compile(r"v(\d{6,})")
+
+REMOVED, GIVEN_UP = "removed", "given up"
+NOTE_BYTES = 1024  # no manifest of a version is as small: it names a dozen arrays
+_REQUESTS = 16
+_BLOCK_BYTES = 2**26  # of decoded positions in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,39 +72,109 @@ def version_folder(dataset: Path, version: int) -> Path:
     >>> version_folder(Path("store/dmpc/r1/cg"), 7).as_posix()
     'store/dmpc/r1/cg/v000007'
     """
-    return dataset / f"v{version:06d}"
+    return dataset / version_name(version)
 
 
-def list_versions(dataset: Path) -> list[int]:
-    """Return the published versions of a dataset, oldest first; none where there is no such folder."""
-    if not dataset.is_dir():
-        return []
-    found = (_VERSION.fullmatch(path.name) for path in dataset.iterdir() if path.is_dir())
-    return sorted(int(match[1]) for match in found if match)
+def version_name(version: int) -> str:
+    """Return the name of the folder of a version."""
+    return f"v{version:06d}"
 
 
-def list_datasets(store: Path) -> list[str]:
+def numbered(names: Iterable[str]) -> list[int]:
+    """Return the numbers of those names that are names of versions, sorted.
+
+    >>> numbered(["v000010", "v000002", "features", ".stage-01"])
+    [2, 10]
+    """
+    return sorted(int(match[1]) for match in map(_VERSION.fullmatch, names) if match)
+
+
+def list_versions(dataset: str | Path | Tree) -> list[int]:
+    """Return the published versions of a dataset, oldest first; none where there is no such folder or URL.
+
+    On disk every folder of a version counts, since it came there whole. On an object store only one with a manifest
+    does, which is put there last. What was removed or given up on purpose has a note in place of the manifest.
+    """
+    tree = _tree(dataset)
+    return [number for number in numbered(tree.folders()) if _is_visible(tree, number)]
+
+
+def _is_visible(dataset: Tree, number: int) -> bool:
+    """Tell whether a folder of a version is a version."""
+    folder = dataset.below(version_name(number))
+    size = folder.size(MANIFEST)
+    if size is None:
+        return isinstance(folder, Folder)
+    return size > NOTE_BYTES or read_note(folder) is None
+
+
+def list_datasets(store: str | Path | Tree) -> list[str]:
     """Return the names `system/run/level` of the datasets of a store that have a version."""
-    folders = [path for path in store.glob("*/*/*") if path.is_dir()]
-    hidden = [path for path in folders if any(part.startswith(".") for part in path.relative_to(store).parts)]
-    return sorted(path.relative_to(store).as_posix() for path in folders if path not in hidden and list_versions(path))
+    tree = _tree(store)
+    return [name for name in _dataset_folders(tree) if list_versions(tree.below(name))]
 
 
-def read_manifest(version_dir: Path) -> Manifest:
-    """Read the manifest of a version.
+def _dataset_folders(store: Tree) -> list[str]:
+    """Return the names of all folders that can be datasets; nothing hidden is one."""
+    names = [""]
+    for _ in range(3):
+        places = {name: store.below(name) if name else store for name in names}
+        names = [f"{name}/{inner}".lstrip("/") for name in names for inner in places[name].folders() if inner[0] != "."]
+    return sorted(names)
+
+
+def _tree(location: str | Path | Tree) -> Tree:
+    """Return the files at a location; those of a URL are listed once."""
+    if not isinstance(location, str | Path):
+        return location
+    tree = tree_of(location)
+    return tree.listed()
+
+
+def read_manifest(version_dir: str | Path | Tree) -> Manifest:
+    """Read the manifest of a version, in a folder or at a URL.
 
     Raises
     ------
     IntegrityError : it is missing or changed
+    NotFound : the version was removed
     StoreError : a newer cgstore wrote it
     """
-    content = read_sealed(Path(version_dir))
-    check_format(content, where=str(version_dir))
+    tree = tree_of(version_dir) if isinstance(version_dir, str | Path) else version_dir
+    content = read_sealed(tree)
+    check_format(content, where=tree.title)
+    if REMOVED in content:
+        raise NotFound(f"{tree.title}: this version was {content[REMOVED]} on {content['created']}")
     del content["cgstore_format"]
     try:
         return Manifest(**content)
     except TypeError as error:
-        raise IntegrityError(f"{version_dir}: not the manifest of a version: {error}") from error
+        raise IntegrityError(f"{tree.title}: not the manifest of a version: {error}") from error
+
+
+def note_of(name: str, version: int, *, what: str, digest: str = "") -> bytes:
+    """Return what stands in place of the manifest of a version that is no more: so that its number is never used again.
+
+    Parameters
+    ----------
+    name, version : of the dataset and the version
+    what : "collected" (by cgstore gc), "given up" (never published)
+    digest : of the dataset that was there
+    """
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    known = {"cgstore_format": FORMAT, "name": name, "version": version, "digest": digest}
+    return seal({**known, REMOVED: what, "created": created})
+
+
+def read_note(version_dir: Tree) -> dict[str, Any] | None:
+    """Return the note of a version that was removed or given up; None where there is a version, sound or not."""
+    if (version_dir.size(MANIFEST) or NOTE_BYTES + 1) > NOTE_BYTES:
+        return None
+    try:
+        content = read_sealed(version_dir)
+    except IntegrityError:
+        return None
+    return content if REMOVED in content else None
 
 
 def write_manifest(
@@ -116,7 +199,7 @@ def verify(store: str | Path, names: list[str] | None = None, *, deep: bool = Fa
 
     Parameters
     ----------
-    store : folder of the store
+    store : folder or URL of the store
     names : datasets to check, all by default
     deep : read every file, decode every chunk and compute every digest again; otherwise only names and sizes of
         files are compared with the manifests
@@ -129,25 +212,53 @@ def verify(store: str | Path, names: list[str] | None = None, *, deep: bool = Fa
     ------
     NotFound : there is no such store or dataset
     """
-    root = Path(store)
-    if not root.is_dir():
-        raise NotFound(f"{store}: no such store; give its folder, or make it with cgstore ingest")
+    root = _tree(store)
     known = list_datasets(root)
+    if not known and not (isinstance(root, Folder) and root.path.is_dir()):
+        raise NotFound(f"{root.title}: no such store; give its folder or URL, or make it with cgstore ingest")
     for name in names or ():
         if name not in known:
-            raise NotFound(f"{store}: no dataset {name!r}{did_you_mean(name, known)}")
+            raise NotFound(f"{root.title}: no dataset {name!r}{did_you_mean(name, known)}")
+    tasks = [(root.below(name), name) for name in (known if names is None else names)]
+    # Shallow, a URL is bounded by one request per manifest.
+    with ThreadPoolExecutor(1 if deep or isinstance(root, Folder) else _REQUESTS) as pool:
+        problems = pool.map(lambda task: _verify_dataset(*task, deep=deep), tasks)
+        return [problem for found in problems for problem in found]
+
+
+def _verify_dataset(dataset: Tree, name: str, *, deep: bool) -> list[str]:
+    """Return what is wrong with the versions and kept results of a dataset."""
     problems = []
-    for name in known if names is None else names:
-        for version in list_versions(root / name):
-            problems += _verify_version(root / name, name, version, deep=deep)
-        problems += _verify_features(root / name, name, deep=deep)
-    return problems
+    numbers = numbered(dataset.folders())
+    newest = max(list_versions(dataset))
+    for version in range(1, newest + 1):
+        folder = dataset.below(version_name(version))
+        if version not in numbers:
+            problems.append(
+                f"{name} {version_name(version)}: it is missing; restore it from a copy, or say with cgstore gc --keep "
+                "that older versions are not needed"
+            )
+        elif (note := read_note(folder)) is None:
+            problems += _verify_version(folder, name, version, deep=deep)
+        else:
+            problems += _verify_note(folder, note, name, version)
+    return problems + _verify_features(dataset, name, deep=deep)
 
 
-def _verify_version(dataset: Path, name: str, version: int, *, deep: bool) -> list[str]:
+def _verify_note(folder: Tree, note: dict[str, Any], name: str, version: int) -> list[str]:
+    """Return what is wrong with the note of a version that was removed."""
+    title = f"{name} {version_name(version)}"
+    if (note["name"], note["version"]) != (name, version):
+        return [f"{title}: the note on its removal is of {note['name']} version {note['version']}"]
+    left = [path for path in folder.sizes() if path != MANIFEST]
+    if not left or note[REMOVED] == GIVEN_UP:  # a writer may still be at it; what it leaves is invisible
+        return []
+    return [f"{title}: {len(left)} files are left of a removed version; run cgstore gc"]
+
+
+def _verify_version(folder: Tree, name: str, version: int, *, deep: bool) -> list[str]:
     """Return what is wrong with one version."""
-    folder = version_folder(dataset, version)
-    title = f"{name} {folder.name}"
+    title = f"{name} {version_name(version)}"
     try:
         manifest = read_manifest(folder)
     except StoreError as error:
@@ -157,13 +268,12 @@ def _verify_version(dataset: Path, name: str, version: int, *, deep: bool) -> li
     if (manifest.name, manifest.version) != (name, version):
         problems.append(f"{title}: the manifest is of {manifest.name} version {manifest.version}; the folder was moved")
     if deep and not any(path.endswith("zarr.json") for path in found):
-        problems += _verify_content(folder, manifest, title)
+        problems += _verify_content(folder.group(), manifest, title)
     return problems
 
 
-def _verify_content(folder: Path, manifest: Manifest, title: str) -> list[str]:
+def _verify_content(group: zarr.Group, manifest: Manifest, title: str) -> list[str]:
     """Decode everything once; return what is not as the digests say."""
-    group = open_group(folder)
     problems, per_frame = [], {}
     for name in (DIGEST, "time", "step", "weight"):
         if name in group:
@@ -174,9 +284,10 @@ def _verify_content(folder: Path, manifest: Manifest, title: str) -> list[str]:
     frames = int(array_of(group, "position").shape[0])
     if frames != manifest.frames:
         problems.append(f"{title}: found {frames} frames, the manifest says {manifest.frames}")
-    shard = layout_of(group).shard
-    for start in range(0, frames, shard):
-        problems += _verify_frames(group, per_frame.get(DIGEST), slice(start, min(start + shard, frames)), title)
+    layout = layout_of(group)
+    block = layout.chunk * max(1, _BLOCK_BYTES // (12 * layout.particles * layout.chunk))
+    for start in range(0, frames, block):
+        problems += _verify_frames(group, per_frame.get(DIGEST), slice(start, min(start + block, frames)), title)
     try:
         if not problems and content_digest(group, per_frame, where=title) != manifest.digest:
             problems.append(f"{title}: the digest of the content is not the one in the manifest")
@@ -186,12 +297,12 @@ def _verify_content(folder: Path, manifest: Manifest, title: str) -> list[str]:
 
 
 def _verify_frames(group: zarr.Group, expected: Any, part: slice, title: str) -> list[str]:
-    """Decode the frames of one shard; return what is lost, not finite or not as its frame digest says."""
+    """Decode some frames; return what is lost, not finite or not as its frame digest says."""
     arrays, problems = {}, []
     for name in FRAME_VARIABLES:
         if name in group:
             try:
-                arrays[name] = StoredArray(array_of(group, name), title)[part]
+                arrays[name] = stored_array(group, name, where=title)[part]
             except IntegrityError as error:
                 problems.append(str(error))
                 continue
@@ -207,11 +318,12 @@ def _verify_frames(group: zarr.Group, expected: Any, part: slice, title: str) ->
     return problems
 
 
-def _verify_features(dataset: Path, name: str, *, deep: bool) -> list[str]:
+def _verify_features(dataset: Tree, name: str, *, deep: bool) -> list[str]:
     """Return what is wrong with the kept results of a dataset."""
     problems = []
-    for folder in sorted(path for path in dataset.glob("features/*") if not path.name.startswith(".")):
-        title = f"{name} features/{folder.name}"
+    features = dataset.below("features")
+    for key in (key for key in features.folders() if not key.startswith(".")):
+        title, folder = f"{name} features/{key}", features.below(key)
         try:
             found = check_files(folder, read_sealed(folder)["files"], deep=deep)
         except IntegrityError as error:

@@ -1,7 +1,8 @@
 """How a dataset lies on disk: one plain zarr 3 group, arrays in shards of checksummed chunks, text as codes.
 
-Positions are integers on the declared grid (`scale_factor`, nm) or lossless float32; every array ends in crc32c,
-is filled with a value that no sound chunk holds, and names its dims and units, so that `xr.open_zarr` alone reads it.
+Positions are integers on the declared grid (`scale_factor`, nm), lossless float32, or references into XTC files; every
+array ends in crc32c, is filled with a value that no sound chunk holds, and names its dims and units, so that
+`xr.open_zarr` alone reads it. Two profiles: `fast` has core codecs only, `small` stores steps from frame to frame.
 
 Text is stored as integer codes with the CF attributes `flag_values` and `flag_meanings`. CF separates the meanings
 by blanks, so blanks, `%` and what cannot be printed are percent-encoded ("C 1" is `C%201`) and the empty name is a
@@ -12,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -23,6 +24,9 @@ from zarr.storage import LocalStore
 
 from cgstore.errors import InputError, StoreError
 from cgstore.schema import SCHEMA, Variable
+from cgstore.store.chunks import FRAME_DELTA
+from cgstore.store.codecs import FrameDelta
+from cgstore.store.references import XTC_REFERENCES, XtcReferences
 from cgstore.store.stopping import StoppableStore
 from cgstore.topology import Topology
 
@@ -30,6 +34,7 @@ __all__ = [
     "DIGEST",
     "FORMAT",
     "FRAME_VARIABLES",
+    "PROFILES",
     "STATIC_VARIABLES",
     "Layout",
     "array_of",
@@ -45,14 +50,18 @@ __all__ = [
     "encode_text",
     "fill_value",
     "layout_of",
+    "longest_block",
     "open_group",
     "open_stage",
     "plain",
     "put_array",
+    "references_of",
+    "set_references",
     "shard_frames",
 ]
 
-FORMAT = 1
+FORMAT = 2
+PROFILES = ("fast", "small")
 DIGEST = "frame_digest"
 FRAME_VARIABLES = {variable.name: variable for variable in SCHEMA if variable.dims[0] == "frame"}
 STATIC_VARIABLES = {variable.name: variable for variable in SCHEMA if variable.dims[0] != "frame"}
@@ -60,9 +69,10 @@ STATIC_VARIABLES = {variable.name: variable for variable in SCHEMA if variable.d
 # Sizes are those of int16 positions; int32 and float32 take twice as much. Chunks are what one random frame costs,
 # shards are files, blocks are dask tasks: ≥ 8 ms of decoding where the dataset is long enough.
 _CHUNK_BYTES = 2**19
-_SHARD_BYTES = 2**25
+_SHARD_BYTES = 2**28
 _BLOCK_BYTES = 2**24  # of decoded float32 positions
 _MOST_CHUNK_FRAMES = 4096
+_MOST_CHUNKS = 256  # in a shard; each takes 16 bytes of its index, also where there is none yet
 _FEW_FRAMES = 32
 _FEWEST_BLOCKS = 8
 _WHOLE_ARRAY_BYTES = 2**26
@@ -76,42 +86,56 @@ class Layout:
     particles: int
     variables: tuple[str, ...]  # without the frame digests
     precision: float | None  # nm; None: lossless float32
-    chunk: int  # frames
-    shard: int  # frames
+    chunk: int  # frames, of positions
+    profile: str = "fast"
+    references: XtcReferences | None = None  # the codec of positions that stay in their files
 
 
-def chunk_frames(particles: int) -> int:
+def chunk_frames(particles: int, profile: str = "fast") -> int:
     """Return the frames in a chunk: the largest power of two that keeps int16 positions within 0.5 MiB.
 
     Within 1 MiB when that is few frames: with frames innermost, 8 frames of a bilayer with water take 6 % fewer bytes
-    than 4 (3.93 and 4.18 bytes per particle), 256 frames of beads hardly fewer than 128 (3.53 and 3.59).
+    than 4 (3.93 and 4.18 bytes per particle), 256 frames of beads hardly fewer than 128 (3.53 and 3.59). Twice as many
+    where size counts most.
 
-    >>> chunk_frames(222), chunk_frames(13273), chunk_frames(1_000_000)
-    (256, 8, 1)
+    >>> chunk_frames(222), chunk_frames(13273), chunk_frames(13273, "small"), chunk_frames(1_000_000)
+    (256, 8, 16, 1)
     """
     frames = _power_of_two(_CHUNK_BYTES // (6 * particles), _MOST_CHUNK_FRAMES)
-    return frames if frames > _FEW_FRAMES else _power_of_two(2 * _CHUNK_BYTES // (6 * particles), _MOST_CHUNK_FRAMES)
+    if frames <= _FEW_FRAMES:
+        frames = _power_of_two(2 * _CHUNK_BYTES // (6 * particles), _MOST_CHUNK_FRAMES)
+    return 2 * frames if profile == "small" else frames
 
 
-def shard_frames(particles: int) -> int:
-    """Return the frames in a shard: up to 64 chunks and up to 32 MiB of int16 positions.
+def shard_frames(particles: int, chunk: int) -> int:
+    """Return the frames in a shard of positions: up to 256 chunks and up to 256 MiB of int16 positions.
 
-    >>> shard_frames(222), shard_frames(13273), shard_frames(1_000_000)
-    (16384, 256, 4)
+    A million frames of a bilayer with water are 489 files of about 110 MB.
+
+    >>> shard_frames(222, 256), shard_frames(13273, 8), shard_frames(1_000_000, 1)
+    (65536, 2048, 32)
     """
-    chunk = chunk_frames(particles)
-    return chunk * _power_of_two(_SHARD_BYTES // (6 * particles * chunk), 64)
+    return chunk * _power_of_two(_SHARD_BYTES // (6 * particles * chunk), _MOST_CHUNKS)
 
 
-def block_frames(particles: int, frames: int) -> int:
-    """Return the frames in a dask chunk: a power of two times the chunk, at most a shard, at least 8 blocks.
+def longest_block(particles: int, chunk: int) -> int:
+    """Return the frames that are read at once where there are enough: at most 16 MiB of float32 positions.
 
-    >>> block_frames(222, 2000), block_frames(222, 10**6), block_frames(13273, 360)
+    Arrays without particles have chunks of this length, so that a million times are not a million reads.
+
+    >>> longest_block(222, 256), longest_block(13273, 8), longest_block(1_000_000, 1)
+    (4096, 64, 1)
+    """
+    return chunk * _power_of_two(_BLOCK_BYTES // (12 * particles * chunk), _MOST_CHUNK_FRAMES)
+
+
+def block_frames(particles: int, chunk: int, frames: int) -> int:
+    """Return the frames in a dask chunk: a power of two times the chunk, at least 8 blocks where that is possible.
+
+    >>> block_frames(222, 256, 2000), block_frames(222, 256, 10**6), block_frames(13273, 8, 360)
     (256, 4096, 32)
     """
-    chunk, shard = chunk_frames(particles), shard_frames(particles)
-    most = min(shard, _BLOCK_BYTES // (12 * particles), frames // _FEWEST_BLOCKS)
-    return chunk * _power_of_two(most // chunk, shard)
+    return chunk * _power_of_two(min(longest_block(particles, chunk), frames // _FEWEST_BLOCKS) // chunk, 2**40)
 
 
 def _power_of_two(limit: int, most: int) -> int:
@@ -249,21 +273,45 @@ def create_group(store: StoppableStore, topology: Topology, layout: Layout, *, p
 def layout_of(group: zarr.Group) -> Layout:
     """Return the layout of a stored dataset, whatever cgstore would choose today."""
     position = array_of(group, "position")
+    inner = [codec["name"] for codec in _codecs_of(position)]
     return Layout(
         particles=int(position.shape[1]),
         variables=tuple(name for name in FRAME_VARIABLES if name in group),
         precision=attributes_of(position).get("scale_factor"),
         chunk=position.chunks[0],
-        shard=(position.shards or position.chunks)[0],
+        profile="small" if FRAME_DELTA in inner else "fast",
+        references=references_of(position),
     )
+
+
+def references_of(array: zarr.Array[Any]) -> XtcReferences | None:
+    """Return the codec of positions that stay in their files; None for an array that is stored."""
+    first = _codecs_of(array)[0]
+    return XtcReferences.from_dict(first) if first["name"] == XTC_REFERENCES else None
+
+
+def set_references(folder: Path, references: XtcReferences) -> None:
+    """Replace the codec of referenced positions in the metadata of a staged group."""
+    file = folder / "position" / "zarr.json"
+    metadata = json.loads(file.read_bytes())
+    codecs = metadata["codecs"][0]["configuration"]["codecs"]
+    metadata["codecs"][0]["configuration"]["codecs"] = [references.to_dict(), *codecs[1:]]
+    file.write_text(json.dumps(metadata, indent=2), encoding="utf-8")
+
+
+def _codecs_of(array: zarr.Array[Any]) -> list[dict[str, Any]]:
+    """Return the codecs inside the shards of an array, as its metadata name them."""
+    metadata: Any = array.metadata
+    (sharding,) = metadata.to_dict()["codecs"]
+    return [dict(codec) for codec in sharding["configuration"]["codecs"]]
 
 
 def create_position(group: zarr.Group, layout: Layout, dtype: DTypeLike) -> zarr.Array[Any]:
     """Make the array of positions without frames: integers on a grid, or float32 when there is none."""
     variable = FRAME_VARIABLES["position"]
-    attrs = _attributes(variable)
-    if layout.precision is not None:
-        attrs |= {"scale_factor": layout.precision, "_FillValue": fill_value(dtype), "rounding_error": 0.0}
+    attrs = {**_attributes(variable), "rounding_error": 0.0}
+    if layout.precision is not None and layout.references is None:
+        attrs |= {"scale_factor": layout.precision, "_FillValue": fill_value(dtype)}
     return _create_frames(group, "position", dtype, variable.dims, layout, attrs)
 
 
@@ -276,28 +324,47 @@ def _attributes(variable: Variable) -> dict[str, Any]:
 def _create_frames(
     group: zarr.Group, name: str, dtype: DTypeLike, dims: tuple[str, ...], layout: Layout, attrs: dict[str, Any]
 ) -> zarr.Array[Any]:
-    """Make a per-frame array; all of a dataset share the frames per chunk and shard, so that xarray can align them."""
+    """Make a per-frame array; those with particles share their chunks, and so do those without."""
     trailing = tuple(layout.particles if dim == "particle" else 3 for dim in dims[1:])
-    per_particle = "particle" in dims
     kind = np.dtype(dtype)
-    shuffle: Literal["bitshuffle", "shuffle"] = "bitshuffle" if per_particle else "shuffle"
-    blosc = BloscCodec(cname="zstd", clevel=5, shuffle=shuffle, typesize=kind.itemsize)
+    chunk = layout.chunk
+    if "particle" in dims:
+        shard = shard_frames(layout.particles, chunk)
+        filters, serializer, compressors = _particle_codecs(name, kind, layout)
+    else:
+        chunk = longest_block(layout.particles, chunk)
+        shard = chunk * _MOST_CHUNKS
+        filters, serializer = [], BytesCodec()
+        blosc = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=kind.itemsize)
+        # Digests do not compress.
+        compressors = [Crc32cCodec()] if name == DIGEST else [blosc, Crc32cCodec()]
     return group.create_array(
         name,
         shape=(0, *trailing),
         dtype=kind,
-        chunks=(layout.chunk, *trailing),
-        shards=(layout.shard, *trailing),
-        # Frames innermost: neighbours in memory are the same coordinate at successive times, 12 % smaller.
-        filters=[TransposeCodec(order=(1, 2, 0))] if per_particle else [],
-        serializer=BytesCodec(),
-        # Digests do not compress.
-        compressors=[Crc32cCodec()] if name == DIGEST else [blosc, Crc32cCodec()],
+        chunks=(chunk, *trailing),
+        shards=(shard, *trailing),
+        filters=filters,
+        serializer=serializer,
+        compressors=compressors,
         fill_value=fill_value(kind),
         attributes=attrs,
         dimension_names=dims,
         config={"write_empty_chunks": True},
     )
+
+
+def _particle_codecs(name: str, kind: np.dtype[Any], layout: Layout) -> tuple[list[Any], Any, list[Any]]:
+    """Return filters, serializer and compressors of an array with particles."""
+    if name == "position" and layout.references is not None:
+        blosc = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=8)
+        return [], layout.references, [blosc, Crc32cCodec()]
+    small = layout.profile == "small"
+    # Higher levels halve the speed for 1 or 2 % of size; where size counts most, one step up.
+    blosc = BloscCodec(cname="zstd", clevel=5 if small else 3, shuffle="bitshuffle", typesize=kind.itemsize)
+    # Frames innermost: neighbours in memory are the same coordinate at successive times, 12 % smaller.
+    filters = [TransposeCodec(order=(1, 2, 0)), *([FrameDelta()] if small else [])]
+    return filters, BytesCodec(), [blosc, Crc32cCodec()]
 
 
 def put_array(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple[str, ...], attrs: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@
 unseen; `files` gives size and SHA-256 of every other file of the folder.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from cgstore.documents import digest
 from cgstore.errors import IntegrityError
+from cgstore.store.trees import Tree, tree_of
 
 __all__ = ["MANIFEST", "check_files", "compare_file", "describe_files", "read_sealed", "seal", "unseal", "write_sealed"]
 
@@ -48,19 +48,20 @@ def unseal(text: bytes, *, where: str) -> dict[str, Any]:
     return content
 
 
-def read_sealed(folder: Path) -> dict[str, Any]:
+def read_sealed(folder: Path | Tree) -> dict[str, Any]:
     """Read the manifest of a folder.
 
     Raises
     ------
     IntegrityError : it is missing or changed
     """
-    path = folder / MANIFEST
+    tree = tree_of(folder) if isinstance(folder, Path) else folder
+    where = f"{tree.title}/{MANIFEST}"
     try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise IntegrityError(f"{path}: the manifest is missing; restore it from a copy") from error
-    return unseal(text, where=str(path))
+        text = tree.read(MANIFEST)
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{where}: the manifest is missing; restore it from a copy") from error
+    return unseal(text, where=where)
 
 
 def write_sealed(folder: Path, content: Mapping[str, Any]) -> None:
@@ -75,19 +76,16 @@ def describe_files(
 
     Files that are hard links of those in `base` are not read again: their digests are `known`.
     """
-    files = {}
-    for path in _files_below(folder):
+    files: dict[str, dict[str, Any]] = {}
+    tree = tree_of(folder)
+    for path, size in tree.sizes().items():
+        if path == MANIFEST:
+            continue
         if known and base and path in known and _same(folder / path, base / path):
             files[path] = dict(known[path])
         else:
-            files[path] = {"size": (folder / path).stat().st_size, "sha256": _sha256(folder / path)}
+            files[path] = {"size": size, "sha256": tree.sha256(path)}
     return files
-
-
-def _files_below(folder: Path) -> list[str]:
-    """Return the files below a folder but its manifest, as sorted relative paths."""
-    found = [Path(root, name).relative_to(folder).as_posix() for root, _, names in os.walk(folder) for name in names]
-    return sorted(path for path in found if path != MANIFEST)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -95,13 +93,7 @@ def _same(one: Path, other: Path) -> bool:
     return other.exists() and os.path.samefile(one, other)
 
 
-def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]], *, deep: bool) -> dict[str, str]:
+def check_files(folder: Path | Tree, files: Mapping[str, Mapping[str, Any]], *, deep: bool) -> dict[str, str]:
     """Compare a folder with the table of its files.
 
     Parameters
@@ -114,10 +106,11 @@ def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]], *, deep: b
     -------
     what is wrong by file: `is missing`, `has 12 bytes, expected 13` …; empty when nothing is
     """
-    present = set(_files_below(folder))
-    problems = {path: "is not in the manifest" for path in present - set(files)}
+    tree = tree_of(folder) if isinstance(folder, Path) else folder
+    present = {path: size for path, size in tree.sizes().items() if path != MANIFEST}
+    problems = {path: "is not in the manifest" for path in set(present) - set(files)}
     for path, expected in files.items():
-        problem = compare_file(folder / path, expected, deep=deep) if path in present else "is missing"
+        problem = _compare(tree, path, present[path], expected, deep=deep) if path in present else "is missing"
         if problem:
             problems[path] = problem
     return dict(sorted(problems.items()))
@@ -125,9 +118,13 @@ def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]], *, deep: b
 
 def compare_file(file: Path, expected: Mapping[str, Any], *, deep: bool) -> str | None:
     """Return what is wrong with the size, or deep with the SHA-256, of one file; None when nothing is."""
-    size = file.stat().st_size
+    return _compare(tree_of(file.parent), file.name, file.stat().st_size, expected, deep=deep)
+
+
+def _compare(tree: Tree, path: str, size: int, expected: Mapping[str, Any], *, deep: bool) -> str | None:
+    """Return what is wrong with a file that is there."""
     if size != expected["size"]:
         return f"has {size} bytes, expected {expected['size']}"
-    if deep and _sha256(file) != expected["sha256"]:
+    if deep and tree.sha256(path) != expected["sha256"]:
         return "is not what was published (other SHA-256)"
     return None

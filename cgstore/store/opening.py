@@ -11,7 +11,7 @@ from dask.base import tokenize
 from zarr.storage import FsspecStore, LocalStore
 
 from cgstore.errors import IntegrityError, MissingExtra, NotFound, StoreError
-from cgstore.store.decoding import StoredArray
+from cgstore.store.decoding import StoredArray, stored_array
 from cgstore.store.layout import (
     FRAME_VARIABLES,
     STATIC_VARIABLES,
@@ -54,9 +54,9 @@ def open_version(location: str | Path) -> xr.Dataset:
     if missing:
         raise IntegrityError(f"{where}: found no {', '.join(sorted(missing))}; run verify")
     frames, particles = array_of(group, "position").shape[:2]
-    block = max(block_frames(particles, frames), layout_of(group).chunk)
+    block = block_frames(particles, layout_of(group).chunk, frames)
     variables = {
-        name: _variable(StoredArray(array_of(group, name), where), block, token=f"{location}-{attrs['digest']}")
+        name: _variable(stored_array(group, name, where=where), block, token=f"{location}-{attrs['digest']}")
         for name in (*FRAME_VARIABLES, *STATIC_VARIABLES)
         if name in group
     }

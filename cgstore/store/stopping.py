@@ -4,13 +4,16 @@ When one of many concurrent writes fails, or Ctrl-C ends the waiting for them, z
 background; each makes the folders it needs anew.
 """
 
+import asyncio
 import threading
 from pathlib import Path
 
-from zarr.core.buffer import Buffer
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from cgstore.errors import StoreError
+from cgstore.store.placeholders import fill, waiting
 
 __all__ = ["StoppableStore"]
 
@@ -22,6 +25,14 @@ class StoppableStore(LocalStore):
         super().__init__(root)
         self._change = threading.Condition()
         self._writing, self._stopped = 0, False
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a file, or a part of it; one that only holds a place for an object is fetched first."""
+        if waiting(self.root / key):
+            await asyncio.to_thread(fill, self.root / key)
+        return await super().get(key, prototype, byte_range)
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write one file, unless the store was stopped."""

@@ -8,6 +8,7 @@ ConflictError.
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
+from cgstore.errors import ConflictError, InputError, IntegrityError, NotFound, StoreError
 from cgstore.frames import Frames
 from cgstore.schema import SCHEMA
-from cgstore.store.appending import FrameWriter, position_dtype
+from cgstore.store.appending import FrameWriter, Prepared, position_dtype
 from cgstore.store.folders import link_or_copy, publish_folder, staging
 from cgstore.store.integrity import (
     Manifest,
@@ -35,19 +36,21 @@ from cgstore.store.layout import (
     FORMAT,
     FRAME_VARIABLES,
     Layout,
+    array_of,
     chunk_frames,
     consolidate,
     create_group,
-    layout_of,
     open_stage,
     plain,
-    shard_frames,
+    references_of,
+    set_references,
 )
 from cgstore.store.manifests import compare_file
+from cgstore.store.references import XtcReferences
 from cgstore.store.stopping import StoppableStore
 from cgstore.topology import Topology
 
-__all__ = ["Stage", "list_datasets", "list_versions", "stage"]
+__all__ = ["Stage", "full_shards", "list_datasets", "list_versions", "only_taken_over", "stage"]
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SHARD = re.compile(r"(?P<array>[a-z_]+)/c/(?P<shard>\d+)(/0)*")
@@ -55,13 +58,14 @@ _RESERVED = ("name", "version", "digest", "cgstore_format", "coordinates")
 
 
 @contextmanager
-def stage(dataset: Path, *, base: int | None = None) -> Iterator["Stage"]:
+def stage(dataset: Path, *, base: int | None = None, workers: Executor | None = None) -> Iterator["Stage"]:
     """Begin a new version of the dataset in the folder `STORE/system/run/level`.
 
     Parameters
     ----------
     dataset : folder of the dataset; made if it is not there, removed again if nothing is published
     base : version to continue; None: begin without frames
+    workers : threads that encode; its own by default
 
     Yields
     ------
@@ -79,12 +83,9 @@ def stage(dataset: Path, *, base: int | None = None) -> Iterator["Stage"]:
         raise InputError(
             f"{dataset}: found {name!r}, expected system/run/level of letters, digits and _.+-, as in dmpc_303k/r1/cg"
         )
-    versions = list_versions(folder)
-    if base is not None and base not in versions:
-        raise NotFound(f"{name}: no version {base}; there are {versions or 'none'}")
-    number = (base if base is not None else max(versions, default=0)) + 1
+    number = _next_number(folder, base, name)
     with staging(folder) as staged:
-        new = Stage(folder, staged, name=name, version=number)
+        new = Stage(folder, staged, name=name, version=number, workers=workers)
         try:
             if base is not None:
                 new._continue(base)
@@ -93,11 +94,24 @@ def stage(dataset: Path, *, base: int | None = None) -> Iterator["Stage"]:
             new._close()
 
 
+def _next_number(dataset: Path, base: int | None, name: str) -> int:
+    """Return the number of the version after `base`, or after all; numbers that were given up are not used again."""
+    versions = list_versions(dataset)
+    if base is not None and base not in versions:
+        if versions and base < versions[-1]:
+            raise ConflictError(f"{name}: version {base} was collected, there is a newer one; stage again on top of it")
+        raise NotFound(f"{name}: no version {base}; there are {versions or 'none'}")
+    number = (base if base is not None else max(versions, default=0)) + 1
+    while number not in versions and version_folder(dataset, number).is_dir():
+        number += 1
+    return number
+
+
 class Stage:
     """A version that is being made; from `stage`."""
 
-    def __init__(self, dataset: Path, folder: Path, *, name: str, version: int) -> None:
-        self._dataset, self._folder = dataset, folder
+    def __init__(self, dataset: Path, folder: Path, *, name: str, version: int, workers: Executor | None) -> None:
+        self._dataset, self._folder, self._workers = dataset, folder, workers
         self._store = StoppableStore(folder)
         self.name, self.version = name, version
         self._attrs: dict[str, Any] = {}
@@ -124,6 +138,8 @@ class Stage:
         precision: float | None,
         attrs: Mapping[str, Any],
         weighted: bool = False,
+        profile: str = "fast",
+        references: XtcReferences | None = None,
     ) -> None:
         """Lay out a new dataset; nothing of the sample is stored.
 
@@ -134,6 +150,8 @@ class Stage:
         precision : grid of the positions, nm; None stores float32 without loss
         attrs : metadata, plain JSON data
         weighted : frames come with statistical weights
+        profile : "fast", or "small" for a third less bytes that only zarr-python with cgstore reads
+        references : the files that positions stay in; nothing else of a frame does
 
         Raises
         ------
@@ -151,25 +169,40 @@ class Stage:
         self.set_attrs(attrs)
         present = {name for name, array in sample.arrays().items() if array is not None}
         variables = tuple(name for name in FRAME_VARIABLES if name in present or (name == "weight" and weighted))
-        dtype = position_dtype(sample.position, precision, where=self._where)
-        particles = len(topology)
-        layout = Layout(particles, variables, precision, chunk_frames(particles), shard_frames(particles))
+        dtype = position_dtype(sample.position, None if references else precision, where=self._where)
+        chunk = chunk_frames(len(topology), profile)
+        layout = Layout(len(topology), variables, precision, chunk, profile, references)
         self._group = create_group(self._store, topology, layout, position_dtype=dtype)
-        self._writer = FrameWriter(self._folder, self._group, where=self._where)
+        self._writer = FrameWriter(self._folder, self._group, where=self._where, workers=self._workers)
 
     def _continue(self, base: int) -> None:
-        """Become a copy-on-write of a published version."""
+        """Become a copy-on-write of a published version.
+
+        Raises
+        ------
+        IntegrityError : it is damaged
+        ConflictError : it was collected meanwhile, because there is a newer one
+        """
+        try:
+            self._take_over(base)
+        except (IntegrityError, NotFound) as error:
+            if base not in list_versions(self._dataset):
+                raise ConflictError(f"{self._where}: version {base} was collected meanwhile; stage again") from error
+            raise
+
+    def _take_over(self, base: int) -> None:
+        """Share the files of a published version that stay as they are, and copy the others."""
         source = version_folder(self._dataset, base)
         manifest = read_manifest(source)
         metadata = [path for path in manifest.files if path.endswith("zarr.json")]
         for path in metadata:
             _take(source, self._folder, path, manifest.files[path], share=False)
-        full = manifest.frames // layout_of(open_stage(self._store)).shard
+        full = full_shards(open_stage(self._store))
         for path in sorted(set(manifest.files) - set(metadata)):
             _take(source, self._folder, path, manifest.files[path], share=not _may_change(path, full))
         self._base, self._attrs = manifest, dict(manifest.attrs)
         self._group = open_stage(self._store)
-        self._writer = FrameWriter(self._folder, self._group, where=self._where)
+        self._writer = FrameWriter(self._folder, self._group, where=self._where, workers=self._workers)
 
     def append(self, frames: Frames, *, weight: NDArray[np.float64] | None = None) -> None:
         """Add frames at the end.
@@ -183,7 +216,51 @@ class Stage:
         ------
         InputError : NaN, infinities, other particles or variables; nothing of the block is taken
         """
-        self._ready().append(frames, weight)
+        self.take(self.prepare(frames, weight=weight, first=self.frames))
+
+    def prepare(
+        self,
+        frames: Frames,
+        *,
+        weight: NDArray[np.float64] | None = None,
+        references: NDArray[np.int64] | None = None,
+        first: int,
+    ) -> Prepared:
+        """Do the part of appending that any thread can do, in any order; `take` does the rest.
+
+        Parameters
+        ----------
+        frames, weight : as for `append`
+        references : (frame, column) where the positions lie, for datasets that refer to files
+        first : number of the first of these frames
+
+        Raises
+        ------
+        InputError : as for `append`
+        """
+        return self._ready().prepare(frames, weight=weight, references=references, first=first)
+
+    def take(self, block: Prepared) -> None:
+        """Add a prepared block at the end.
+
+        Raises
+        ------
+        StoreError : it does not follow the frames so far
+        """
+        self._ready().take(block)
+
+    def refer(self, references: XtcReferences) -> None:
+        """Name the files of referenced positions anew: more of them, or an archive that has moved.
+
+        Raises
+        ------
+        StoreError : positions are stored, or a file that is referenced already has another place in the list
+        """
+        if self._group is None or (known := references_of(array_of(self._group, "position"))) is None:
+            raise StoreError(f"{self._where}: positions are stored, not referenced")
+        if references.sources[: len(known.sources)] != known.sources:
+            raise StoreError(f"{self._where}: found the sources {references.sources}, expected {known.sources} first")
+        set_references(self._folder, references)
 
     def set_attrs(self, attrs: Mapping[str, Any]) -> None:
         """Add or change metadata; name, version, digest and format are set by the store itself.
@@ -260,7 +337,25 @@ def _take(source: Path, target: Path, path: str, expected: Mapping[str, Any], *,
         raise IntegrityError(f"{source / path}: it {problem}; run verify, restore it from a copy")
 
 
-def _may_change(path: str, full: int) -> bool:
+def full_shards(group: zarr.Group) -> dict[str, int]:
+    """Return how many shards of each per-frame array are full, so that appending leaves them as they are."""
+    arrays = {name: array_of(group, name) for name in (*FRAME_VARIABLES, DIGEST) if name in group}
+    return {name: int(array.shape[0]) // (array.shards or array.chunks)[0] for name, array in arrays.items()}
+
+
+def _may_change(path: str, full: Mapping[str, int]) -> bool:
     """Say whether appending may rewrite this file: a shard of frames that is not full."""
     match = _SHARD.fullmatch(path)
-    return match is not None and match["array"] in (*FRAME_VARIABLES, DIGEST) and int(match["shard"]) >= full
+    return match is not None and match["array"] in full and int(match["shard"]) >= full[match["array"]]
+
+
+def only_taken_over(path: str, full: Mapping[str, int]) -> bool:
+    """Say whether appending takes a file over without reading it: a full shard of an array with particles or boxes.
+
+    >>> full = {"position": 1, "time": 1}
+    >>> [only_taken_over(path, full) for path in ("position/c/0/0/0", "position/c/1/0/0", "time/c/0")]
+    [True, False, False]
+    """
+    match = _SHARD.fullmatch(path)
+    variable = FRAME_VARIABLES.get(match["array"]) if match else None
+    return variable is not None and len(variable.dims) > 1 and not _may_change(path, full)

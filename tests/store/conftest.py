@@ -75,9 +75,11 @@ def dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Chunks of 2 and shards of 8 frames, so that few frames make many files."""
+    """Chunks of 2 and shards of 8 frames, of 4 and 16 without particles, so that few frames make many files."""
     monkeypatch.setattr(layout, "_CHUNK_BYTES", 6 * PARTICLES)
     monkeypatch.setattr(layout, "_SHARD_BYTES", 8 * 6 * PARTICLES)
+    monkeypatch.setattr(layout, "_BLOCK_BYTES", 4 * 12 * PARTICLES)
+    monkeypatch.setattr(layout, "_MOST_CHUNKS", 4)
     return monkeypatch.undo
 
 

@@ -13,6 +13,7 @@ from cgstore.errors import IntegrityError, NotFound, StoreError
 from cgstore.features import keep
 from cgstore.store.digests import dataset_digest, frame_digests
 from cgstore.store.integrity import read_manifest, verify, version_folder, write_manifest
+from cgstore.store.layout import FORMAT
 from cgstore.store.manifests import read_sealed, write_sealed
 
 
@@ -114,7 +115,9 @@ def test_problems_name_dataset_version_and_file(store):
 def test_a_moved_version_is_found(store):
     dataset = store / "dmpc/r1/cg"
     (dataset / "v000002").rename(dataset / "v000003")
-    assert "version 2" in verify(store)[0]
+    missing, moved = verify(store)
+    assert "v000002: it is missing" in missing
+    assert "version 2" in moved
 
 
 def reseal(folder: Path) -> None:
@@ -156,7 +159,7 @@ def test_unknown_names_and_stores_are_refused(store, tmp_path):
 
 def test_manifests_of_a_newer_format_are_refused(store):
     folder = store / "dmpc/r1/cg/v000001"
-    write_sealed(folder, {**read_sealed(folder), "cgstore_format": 2})
+    write_sealed(folder, {**read_sealed(folder), "cgstore_format": FORMAT + 1})
     with pytest.raises(StoreError, match="update cgstore"):
         read_manifest(folder)
     assert len(verify(store)) == 1

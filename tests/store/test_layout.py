@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from cgstore.errors import InputError, StoreError
 from cgstore.store.layout import (
+    FORMAT,
+    PROFILES,
     block_frames,
     check_format,
     chunk_frames,
@@ -15,32 +17,45 @@ from cgstore.store.layout import (
     decode_text,
     encode_text,
     fill_value,
+    longest_block,
     plain,
     put_array,
     shard_frames,
 )
 
 
-@given(st.integers(1, 2_000_000), st.integers(1, 10**7))
-def test_chunks_blocks_and_shards_nest_and_keep_within_their_bytes(particles, frames):
-    chunk, shard, block = chunk_frames(particles), shard_frames(particles), block_frames(particles, frames)
-    for size in (chunk, shard, block):
+@given(st.integers(1, 2_000_000), st.integers(1, 10**7), st.sampled_from(PROFILES))
+def test_chunks_blocks_and_shards_nest_and_keep_within_their_bytes(particles, frames, profile):
+    chunk = chunk_frames(particles, profile)
+    shard, longest = shard_frames(particles, chunk), longest_block(particles, chunk)
+    block = block_frames(particles, chunk, frames)
+    for size in (chunk, shard, block, longest):
         assert size & (size - 1) == 0
-    assert shard % block == block % chunk == 0
-    assert chunk == 1 or 6 * particles * chunk <= 2**20
-    assert shard == 1 or 6 * particles * shard <= 2**25
-    assert block == chunk or 12 * particles * block <= 2**24
+    assert shard % chunk == longest % block == block % chunk == 0
+    assert chunk <= 2 or 6 * particles * chunk <= 2**21
+    assert shard == chunk or 6 * particles * shard <= 2**28
+    assert longest == chunk or 12 * particles * longest <= 2**24
 
 
 @given(st.integers(30, 80_000))
 def test_chunks_of_usual_systems_are_a_quarter_to_one_mebibyte_and_shards_at_least_sixteen(particles):
-    assert 2**18 <= 6 * particles * chunk_frames(particles) <= 2**20
-    assert shard_frames(particles) * 6 * particles >= 2**24
+    chunk = chunk_frames(particles)
+    assert 2**18 <= 6 * particles * chunk <= 2**20
+    assert shard_frames(particles, chunk) * 6 * particles >= 2**24
+
+
+@given(st.integers(30, 80_000), st.sampled_from(PROFILES))
+def test_a_million_frames_are_hundreds_of_files_for_each_hundred_gigabytes(particles, profile):
+    chunk = chunk_frames(particles, profile)
+    positions = 10**6 / shard_frames(particles, chunk)
+    series = 10**6 / (longest_block(particles, chunk) * 256)
+    assert positions <= 64 + 2**10 * (6e6 * particles / 1e11)
+    assert series <= 2**9
 
 
 def test_a_short_dataset_still_has_several_blocks():
-    assert 2000 // block_frames(222, 2000) >= 7
-    assert 344 // block_frames(13273, 344) >= 8
+    assert 2000 // block_frames(222, 256, 2000) >= 7
+    assert 344 // block_frames(13273, 8, 344) >= 8
 
 
 @given(st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=6), min_size=1))
@@ -79,7 +94,7 @@ def test_numpy_attributes_become_plain_ones_and_what_json_cannot_hold_is_refused
 def test_a_newer_format_is_refused():
     check_format({"cgstore_format": 1}, where="x")
     with pytest.raises(StoreError, match="update cgstore"):
-        check_format({"cgstore_format": 2}, where="x")
+        check_format({"cgstore_format": FORMAT + 1}, where="x")
     with pytest.raises(StoreError, match="None"):
         check_format({}, where="x")
 

@@ -221,13 +221,13 @@ def test_any_exception_inside_the_context_removes_the_stage(make, dataset, error
     assert not list(dataset.glob(".stage-*"))
 
 
-def test_an_error_of_the_background_writer_reaches_the_caller_and_nothing_is_published(make, dataset, small_shards):
+def test_an_error_of_an_encoding_thread_reaches_the_caller_and_nothing_is_published(make, dataset, small_shards):
     with stage(dataset) as staged:
         staged.create(make.topology(), make.frames(1), precision=0.001, attrs={})
-        with patch("cgstore.store.appending.frame_digests", side_effect=OSError("disk full")):
+        with patch("cgstore.store.appending.encode_chunk", side_effect=OSError("disk full")):
             staged.append(make.frames(8))
             with pytest.raises(OSError, match="disk full"):
-                staged.append(make.frames(8))
+                staged.append(make.frames(500, start=8))
         with pytest.raises(OSError, match="disk full"):
             staged.publish()
     assert not dataset.exists()
