@@ -11,11 +11,18 @@ from numba import njit
 
 __all__ = ["after_lines", "atom_lines", "columns", "fields", "records"]
 
+_TAB, _RETURN = 9, 13  # the first and the last of the control characters that are white space
 _NEWLINE, _BLANK, _PLUS, _MINUS, _POINT, _ZERO = 10, 32, 43, 45, 46, 48
 _BLOCK = 128
 _FULL = 10**17  # a mantissa from here on takes no more digits: the next would be the nineteenth
 _POWERS = 10.0 ** np.arange(23)  # exact
 _LONGEST = np.int64(5000)  # exponents beyond make zero or infinity
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _white(byte):  # type: ignore[no-untyped-def]
+    """Tell whether a byte is white space."""
+    return byte == _BLANK or _TAB <= byte <= _RETURN
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -170,18 +177,18 @@ def columns(data, wanted, width, values):  # type: ignore[no-untyped-def]
     for row in range(values.shape[0]):
         column, pick = 0, 0
         while True:
-            while at < stop and data[at] <= _BLANK and data[at] != _NEWLINE:
+            while at < stop and _white(data[at]) and data[at] != _NEWLINE:
                 at += 1
             if at == stop or data[at] == _NEWLINE:
                 break
             if pick < wanted.shape[0] and wanted[pick] == column:
                 value, at = _number(data, at, stop)
-                if at < 0 or (at < stop and data[at] > _BLANK):
+                if at < 0 or (at < stop and not _white(data[at])):
                     return row
                 values[row, pick] = value
                 pick += 1
             else:
-                while at < stop and data[at] > _BLANK:
+                while at < stop and not _white(data[at]):
                     at += 1
             column += 1
         if column != width:

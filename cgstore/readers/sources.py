@@ -50,6 +50,8 @@ def source_of(archive: Path, path: Path) -> Source:
 def find_files(archive: Path, patterns: Sequence[str]) -> list[Path]:
     """Return the files that names and globs stand for, those of one glob in natural order (part2 before part10).
 
+    A name in the archive may be a symbolic link to anywhere: who made the link decides. A recipe cannot lead out.
+
     Parameters
     ----------
     archive : folder that everything is relative to
@@ -65,8 +67,9 @@ def find_files(archive: Path, patterns: Sequence[str]) -> list[Path]:
         if named.is_file():
             matches = [named]
         elif glob.has_magic(pattern):
-            matches = sorted((Path(match) for match in glob.glob(str(named), recursive=True)), key=_natural)
-            matches = [match for match in matches if match.is_file()]
+            # The name of the archive itself may look like a glob.
+            inside = glob.glob(os.path.relpath(named, archive), root_dir=archive, recursive=True)
+            matches = [archive / name for name in sorted(inside, key=_natural) if (archive / name).is_file()]
         else:
             matches = []
         if not matches:
@@ -88,9 +91,9 @@ def _inside(archive: Path, pattern: str) -> Path:
     return archive / os.path.relpath(path, root)
 
 
-def _natural(path: Path) -> list[tuple[int, int | str]]:
+def _natural(path: str) -> list[tuple[int, int | str]]:
     """Return a key that sorts numbers in names by their value."""
-    pieces = re.split(r"(\d+)", str(path))
+    pieces = re.split(r"(\d+)", path)
     return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces]
 
 

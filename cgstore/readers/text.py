@@ -44,6 +44,7 @@ Bytes = NDArray[np.uint8]
 _WINDOW = 2**20  # bytes of the file in memory while it is indexed; no header line is longer
 _TIME = re.compile(rb"(?<![\w.])t\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])")
 _STEP = re.compile(rb"(?<![\w.])step\s*=\s*(\d{1,18})(?!\w)")
+_VISIBLE = re.compile(rb"\S")
 _SHOWN = 60  # characters of a wrong line that a message shows
 
 
@@ -184,7 +185,7 @@ class Lines:
 
     def blank(self) -> bool:
         """Tell whether nothing but white space is left."""
-        while not self._window[self._at : self._end].strip():
+        while not _VISIBLE.search(self._window, self._at, self._end):
             if self._base + self._end == self.size:
                 return True
             if self._at == 0 and self._end == len(self._window):

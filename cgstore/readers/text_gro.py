@@ -67,37 +67,36 @@ def open_gro(path: Path) -> TextReader:
     ------
     InputError : the file is missing, empty, or does not begin with a complete GRO frame
     """
-    contents, found, flaw = index(path, "a GRO trajectory", _next_frame)
+    contents, found, flaw = index(path, "a GRO trajectory", _Structures())
     width, velocity = zip(*(entry.form for entry in found), strict=True)
     layout = _GroLayout(found[0].particles, np.array(width, np.int64), all(velocity))
     return reader(contents, found, flaw, layout, ("position", "velocity") if all(velocity) else ("position",))
 
 
-def _next_frame(lines: Lines) -> Entry | None:
-    """Read the lines of one frame."""
-    if lines.blank():  # a title may be blank, so what is blank up to the end is looked for first
-        return None
-    title = lines.whole_line()
-    particles = as_count(lines.whole_line())
-    offset = lines.position
-    first = lines.peek()
-    if lines.skip(particles) < particles:
-        raise Cut
-    length = lines.position - offset
-    box = lines.line()
-    if not box.strip() or not (box.endswith(b"\n") or ended_well(box)):
-        raise Cut
-    width, velocity = _form(first.rstrip())
-    time, step = time_and_step(title)
-    return Entry(
-        offset=offset,
-        length=length,
-        particles=particles,
-        time=time,
-        step=step,
-        box=_box(box),
-        form=(width, velocity),
-    )
+@dataclass(slots=True)
+class _Structures:
+    """Reads the lines of one frame after the other, and remembers how many numbers a box has."""
+
+    numbers: int = 9
+
+    def __call__(self, lines: Lines) -> Entry | None:
+        """Read the lines of one frame."""
+        if lines.blank():  # a title may be blank, so what is blank up to the end is looked for first
+            return None
+        title = lines.whole_line()
+        particles = as_count(lines.whole_line())
+        offset = lines.position
+        first = lines.peek()
+        if lines.skip(particles) < particles:
+            raise Cut
+        length = lines.position - offset
+        line = lines.line()
+        words = line.split()
+        # Without an end it may be the beginning of a longer line.
+        if not words or not (line.endswith(b"\n") or (len(words) == self.numbers and ended_well(line))):
+            raise Cut
+        self.numbers = len(words)
+        return Entry(offset, length, particles, *time_and_step(title), _box(words), _form(first.rstrip()))
 
 
 def _form(line: bytes) -> tuple[int, bool]:
@@ -110,9 +109,8 @@ def _form(line: bytes) -> tuple[int, bool]:
     return width, len(line) >= _NAMES + 6 * width
 
 
-def _box(line: bytes) -> tuple[float, ...]:
-    """Return the nine numbers of the box vectors from a line of three or nine."""
-    words = line.split()
+def _box(words: list[bytes]) -> tuple[float, ...]:
+    """Return the nine numbers of the box vectors from the three or nine of a box line."""
     if len(words) not in (3, 9):
         raise Flaw(f"has {len(words)} numbers in its box line, expected 3 or 9; is its number of particles right?")
     box = [0.0] * 9

@@ -94,9 +94,10 @@ def _next_frame(lines: Lines) -> Entry | None:
     comment = lines.whole_line()
     offset = lines.position
     first = lines.peek()
-    passed = lines.skip(particles)
-    if passed < particles - 1 or (passed == particles - 1 and not ended_well(lines.line())):
-        raise Cut
+    if (missing := particles - lines.skip(particles)) > 0:
+        last = lines.line()
+        if missing > 1 or len(last.split()) != len(first.split()) or not ended_well(last):
+            raise Cut
     cp2k, lammps = _CP2K.search(comment), _LAMMPS.search(comment)
     step = cp2k or lammps
     return Entry(

@@ -38,13 +38,40 @@ def test_a_file_whose_name_looks_like_a_glob_is_found(archive: Path) -> None:
     assert names(find_files(archive, ["a/t[1].xtc"])) == ["t[1].xtc"]
 
 
+def test_a_glob_in_an_archive_whose_name_looks_like_a_glob(tmp_path: Path) -> None:
+    archive = tmp_path / "data[1]*"
+    (archive / "a").mkdir(parents=True)
+    (archive / "a" / "t.xtc").write_bytes(b"x")
+    assert find_files(archive, ["*/*.xtc"]) == [archive / "a" / "t.xtc"]
+
+
+def test_links_in_the_archive_lead_where_their_maker_wanted(archive: Path) -> None:
+    (archive / "scratch").symlink_to(archive.parent)
+    assert names(find_files(archive, ["scratch/outside.xtc"])) == ["outside.xtc"]
+    assert names(find_files(archive, ["scratch/*.xtc"])) == ["outside.xtc"]
+    (archive / "gone.xtc").symlink_to(archive / "nowhere.xtc")
+    with pytest.raises(InputError, match="no such file in the archive"):
+        find_files(archive, ["gone.*"])
+
+
 @pytest.mark.parametrize("pattern", ["gone.xtc", "a/*.dcd", "a", "b.trr/x"])
 def test_what_is_not_there_is_an_input_error(archive: Path, pattern: str) -> None:
     with pytest.raises(InputError, match="no such file in the archive"):
         find_files(archive, [pattern])
 
 
-@pytest.mark.parametrize("pattern", ["../outside.xtc", "a/../../outside.xtc", "/etc/hostname", "../*.xtc", ".."])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "../outside.xtc",
+        "a/../../outside.xtc",
+        "/etc/hostname",
+        "../*.xtc",
+        "..",
+        "*/../../*.xtc",
+        "a*/../../outside.xtc",
+    ],
+)
 def test_what_lies_outside_the_archive_is_refused(archive: Path, pattern: str) -> None:
     with pytest.raises(InputError, match="outside the archive"):
         find_files(archive, [pattern])
