@@ -36,6 +36,31 @@ def test_scattered_images_give_the_beads_of_the_whole_molecules(edges: np.ndarra
     assert np.abs(beads_of(scattered[0]) - expected[0]).max() > 1  # the input was broken
 
 
+def walked(position: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Make both molecules whole in plain NumPy, atom by atom."""
+    whole = position.astype(np.float64)
+    for atom, parent in ((2, 0), (1, 2), (3, 4)):
+        images = np.rint((whole[atom] - whole[parent]) @ np.linalg.inv(edges))
+        whole[atom] -= images @ edges
+    return whole
+
+
+@pytest.mark.parametrize("edges", [np.diag([4.0, 3.5, 5.0]), np.array(SKEWED)], ids=["orthorhombic", "triclinic"])
+def test_bonds_of_every_length_are_taken_by_the_rule_of_nearest_images(edges: np.ndarray) -> None:
+    """Some molecules are told to be whole by their bonds alone; the others are walked: no difference may be seen."""
+    position = np.random.default_rng(4).uniform(-2.7, 2.7, (4000, 5, 3)).astype(np.float32)
+    position[::2] *= 0.5
+    box = np.broadcast_to(edges, (len(position), 3, 3)).copy()
+    out = np.empty((len(position), 3, 3), np.float32)
+    map_positions(
+        position, box, np.linalg.inv(box), ATOM, PARENT, FIRST_ATOM, FIRST_BEAD, FIRST_MEMBER, MEMBER, WEIGHT, out
+    )
+    whole = np.stack([walked(frame, edges) for frame in position])
+    moved = (whole != position).any(axis=(1, 2))
+    assert 0.2 < moved.mean() < 0.9
+    assert np.abs(out - np.stack([beads_of(frame) for frame in whole])).max() < 1e-6
+
+
 def test_a_zero_inverse_leaves_positions_as_they_are() -> None:
     position = np.random.default_rng(2).normal(0, 50, (1, 5, 3)).astype(np.float32)
     out = np.empty((1, 3, 3), np.float32)
