@@ -60,8 +60,8 @@ def spans(
             yield slice(begin, end), buffer[:total].view(layout)
 
 
-def convert(data: NDArray[Any], factor: float, target: NDArray[np.float32]) -> None:
-    """Write numbers of any precision and byte order, times a factor, into an array of float32.
+def convert(data: NDArray[Any], factor: float, target: NDArray[np.floating]) -> None:
+    """Write numbers of any precision and byte order, times a factor, into an array.
 
     A number beyond the range of float32 becomes infinite, which whoever checks for damage finds.
     """
