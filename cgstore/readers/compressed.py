@@ -15,7 +15,7 @@ import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,16 @@ from cgstore.errors import InputError
 
 __all__ = ["COMPRESSIONS", "Contents", "is_compressed", "plain_file", "plain_suffix"]
 
-COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+COMPRESSIONS = (".gz", ".bz2", ".xz")
 
 _PIECE = 2**22  # bytes unpacked at a time
 # Text of coordinates becomes 3 to 6 times as long; what grows far beyond that was made to fill a disk.
 _RATIO = 100
 _HARMLESS = 2**26  # bytes that may be unpacked whatever the ratio is
 _SPARE = 2**28  # bytes that are left free for others
+_MEMORY = (
+    2**27
+)  # bytes that unpacking xz may take; a file can claim to need gigabytes, those of `xz -9` need half of it
 
 
 def is_compressed(path: Path) -> bool:
@@ -154,16 +157,15 @@ def unpack(path: Path, target: IO[bytes]) -> None:
     total = 0
     try:
         allowed = max(_HARMLESS, _RATIO * path.stat().st_size)
-        with COMPRESSIONS[path.suffix.lower()](path, "rb") as source:
-            while piece := source.read(_PIECE):
-                total += len(piece)
-                if total > allowed:
-                    raise InputError(
-                        f"{path}: it unpacks to more than {allowed / 2**20:.0f} MiB from {path.stat().st_size} bytes, "
-                        "which no trajectory or topology does; unpack it by hand if it is sound"
-                    )
-                _leave_room(path, target)
-                target.write(piece)
+        for piece in _pieces(path):
+            total += len(piece)
+            if total > allowed:
+                raise InputError(
+                    f"{path}: it unpacks to more than {allowed / 2**20:.0f} MiB from {path.stat().st_size} bytes, "
+                    "which no trajectory or topology does; unpack it by hand if it is sound"
+                )
+            _leave_room(path, target)
+            target.write(piece)
         target.flush()
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise _damaged(path, total, error) from error
@@ -172,6 +174,36 @@ def unpack(path: Path, target: IO[bytes]) -> None:
         if error.errno is None:
             raise _damaged(path, total, error) from error
         raise InputError(f"{path}: cannot be unpacked: {error.strerror or error}") from error
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Unpack a file piece by piece."""
+    suffix = path.suffix.lower()
+    if suffix == ".xz":
+        with path.open("rb") as source:
+            yield from _xz_pieces(source)
+        return
+    with gzip.open(path) if suffix == ".gz" else bz2.open(path) as unpacked:
+        while piece := unpacked.read(_PIECE):
+            yield piece
+
+
+def _xz_pieces(source: IO[bytes]) -> Iterator[bytes]:
+    """Unpack xz with a limit to its memory, which `lzma.open` does not offer."""
+    rest = source.read(_PIECE)
+    if not rest:
+        raise EOFError("the file is empty")
+    while rest:
+        state = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
+        while not state.eof:
+            yield state.decompress(rest, _PIECE)
+            rest = b""
+            if state.needs_input and not state.eof and not (rest := source.read(_PIECE)):
+                raise EOFError("the file ends before its data do")
+        # Another stream may follow, after zeros.
+        rest = state.unused_data.lstrip(b"\0")
+        while not rest and (more := source.read(_PIECE)):
+            rest = more.lstrip(b"\0")
 
 
 def _leave_room(path: Path, target: IO[bytes]) -> None:
