@@ -1,5 +1,8 @@
 """A run of several parts: seams, discard, stride, and every way in which its files can be wrong."""
 
+import bz2
+import gzip
+import hashlib
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +92,28 @@ def test_discard_is_absolute_and_keeps_the_frame_at_that_very_time(tmp_path: Pat
         assert len(run(tmp_path, "b.xtc", discard=k / 10)) == 20 - k
 
 
+def test_until_is_absolute_and_keeps_the_frame_at_that_very_time(tmp_path: Path) -> None:
+    write(tmp_path / "a.xtc", [70000.1, 70000.7, 70001.3])
+    assert len(run(tmp_path, "a.xtc", until=70000.7)) == 2
+    assert run(tmp_path, "a.xtc", discard=70000.7, until=70000.8).time.tolist() == [np.float32(70000.7)]
+    assert len(run(tmp_path, "a.xtc", until=1.0)) == 0
+    write(tmp_path / "b.xtc", [0.1 * k for k in range(20)])
+    for k in range(20):
+        assert len(run(tmp_path, "b.xtc", until=k / 10)) == k + 1
+    window = run(tmp_path, "b.xtc", discard=0.5, until=1.6, stride=3)
+    np.testing.assert_allclose(window.time, [0.5, 0.8, 1.1, 1.4], rtol=1e-6)
+    np.testing.assert_allclose(run(tmp_path, "b.xtc", interval=2.0, until=5.0).time, [0, 2, 4])
+
+
+def test_the_end_of_a_window_can_lie_in_any_part(tmp_path: Path) -> None:
+    for part in range(3):
+        write(tmp_path / f"{part}.xtc", [part * 3 + k for k in range(4)])
+    for until in range(10):
+        reader = run(tmp_path, "*.xtc", until=until)
+        assert reader.read(0, len(reader)).time.tolist() == list(range(until + 1))
+        assert len(reader.sources) == 3
+
+
 def test_blocks_read_by_threads_are_those_read_one_by_one(tmp_path: Path) -> None:
     for part in range(3):
         write(tmp_path / f"{part}.xtc", range(part * 30, part * 30 + 31))
@@ -168,7 +193,8 @@ def test_an_unknown_format_is_an_input_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("stride", 0), ("interval", 0.0), ("interval", float("nan")), ("truncated", "maybe")]
+    ("option", "value"),
+    [("stride", 0), ("interval", 0.0), ("interval", float("nan")), ("truncated", "maybe"), ("until", float("nan"))],
 )
 def test_impossible_options_are_input_errors(tmp_path: Path, option: str, value: object) -> None:
     write(tmp_path / "a.xtc", [0, 1])
@@ -218,6 +244,72 @@ def test_numbers_that_are_not_finite_are_named_with_their_frame(tmp_path: Path) 
     write(tmp_path / "b.xtc", [0, 1], box=float("nan"))
     with pytest.raises(InputError, match=r"b\.xtc: frame 0 has a box that is not finite"):
         run(tmp_path, "b.xtc").read(0, 2)
+
+
+def test_numbers_whose_sum_is_not_finite_may_be_finite(tmp_path: Path) -> None:
+    position = np.full((3, PARTICLES, 3), 3e38, np.float32)
+    with mdtraj.formats.TRRTrajectoryFile(str(tmp_path / "a.trr"), "w") as file:
+        file.write(position, time=np.arange(3, dtype=np.float32))
+    assert (run(tmp_path, "a.trr").read(0, 3).position == position).all()
+
+
+GRO = "frame t= {}\n 15\n" + "".join(f"    1SOL   ATOM{k:5d}   {k / 10:.3f}   1.000   2.000\n" for k in range(15))
+
+
+def test_a_run_of_text_parts_plain_and_compressed(tmp_path: Path) -> None:
+    for name, times in (("a.part2.gro", (1, 2, 3)), ("a.part10.gro", (3, 4)), ("a.part11.gro", (4, 5, 6))):
+        (tmp_path / name).write_text("".join(GRO.format(t) + f" {3 + t}.0 3.0 3.0\n" for t in times))
+    plain = run(tmp_path, "a.part*", stride=2)
+    whole = plain.read(0, 9)
+    for name, pack in (("a.part10.gro", gzip.compress), ("a.part11.gro", bz2.compress)):
+        suffix = ".gz" if pack is gzip.compress else ".BZ2"
+        (tmp_path / (name + suffix)).write_bytes(pack((tmp_path / name).read_bytes()))
+        (tmp_path / name).unlink()
+    reader = run(tmp_path, "a.part*", stride=2)
+    assert reader.time.tolist() == plain.time.tolist() == [1, 3, 5]
+    assert [source.path for source in reader.sources] == ["a.part2.gro", "a.part10.gro.gz", "a.part11.gro.BZ2"]
+    raw = (tmp_path / "a.part10.gro.gz").read_bytes()
+    assert (reader.sources[1].size, reader.sources[1].digest) == (len(raw), hashlib.sha256(raw).hexdigest())
+    frames = reader.read(0, 9)
+    assert frames.position.tobytes() == whole.position.tobytes()
+    assert frames.box is not None
+    assert frames.box[:, 0, 0].tolist() == [4, 6, 8]
+
+
+def test_binary_formats_are_not_unpacked(tmp_path: Path) -> None:
+    write(tmp_path / "a.xtc", [0, 1])
+    (tmp_path / "a.xtc.gz").write_bytes(gzip.compress((tmp_path / "a.xtc").read_bytes()))
+    with pytest.raises(InputError, match=r"a\.xtc\.gz: only text may be compressed"):
+        run(tmp_path, "a.xtc.gz")
+    (tmp_path / "a.gz").write_bytes(b"x")
+    with pytest.raises(InputError, match=r'of kind "\.gz" cannot be read'):
+        run(tmp_path, "a.gz")
+
+
+def test_a_dump_is_in_the_units_that_are_stated(tmp_path: Path) -> None:
+    head = "ITEM: TIMESTEP\n{0}\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n" + "0 10\n" * 3
+    (tmp_path / "a.lammpstrj").write_text(
+        "".join((head + "ITEM: ATOMS id x y z\n1 5 5 5\n").format(k) for k in range(3))
+    )
+    with pytest.raises(InputError, match="or the format has none; state the time between frames"):
+        run(tmp_path, "a.lammpstrj", particles=1)
+    for units, length in (("real", 0.5), ("metal", 0.5), ("nano", 5.0), ("lj", 5.0)):
+        frames = run(tmp_path, "a.lammpstrj", particles=1, interval=2.0, units=units).read(0, 3)
+        assert frames.position[:, 0, 0].tolist() == [length] * 3
+        assert frames.time.tolist() == [0, 2, 4]
+    with pytest.raises(InputError, match="units: found 'si'"):
+        run(tmp_path, "a.lammpstrj", particles=1, interval=2.0, units="si")
+
+
+@pytest.mark.parametrize("end", ["xyz", "9.999   1.000", " 9.9"])
+def test_damaged_text_keeps_the_frames_before_it(tmp_path: Path, end: str) -> None:
+    content = "".join(GRO.format(t) + " 3.0 3.0 3.0\n" for t in range(6))
+    lines = content.splitlines(keepends=True)
+    lines[3 * 18 + 9] = lines[3 * 18 + 9][:30] + end + "\n"
+    (tmp_path / "a.gro").write_text("".join(lines))
+    with pytest.raises(InputError, match=r"a\.gro: frame 3 is damaged: .* there are 3 frames before the damage"):
+        run(tmp_path, "a.gro").read(0, 6)
+    assert run(tmp_path, "a.gro", truncated="keep").time.tolist() == [0, 1, 2]
 
 
 def test_formats_can_be_mixed(tmp_path: Path) -> None:
