@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from cgstore.kernels.bits import bit_width, product_width
-from cgstore.kernels.xtc import _FIRST, _LAST, _RADIX
+from cgstore.kernels.xtc_stream import FIRST, LAST, RADIX
 
 __all__ = ["LARGEST", "encode", "words_for"]
 
@@ -16,7 +16,7 @@ LARGEST = 2**31 - 3  # of a coordinate on the grid, and of the range of coordina
 
 _LONGEST_RUN = 24  # coordinates: eight particles after the one in front
 _STEPS = 8  # widths that differences may take above or below each other
-_HALF = _RADIX.astype(np.int64) // 2
+_HALF = RADIX.astype(np.int64) // 2
 _LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _3, _5, _7, _8 = (np.uint64(k) for k in (0, 1, 3, 5, 7, 8))
 _16, _32, _63, _64 = (np.uint64(k) for k in (16, 32, 63, 64))
@@ -61,8 +61,8 @@ def encode(position, precision, grid, words, head):  # type: ignore[no-untyped-d
     nearest = _to_grid(position, precision, grid, head)
     if nearest < 0:
         return -1
-    width = _FIRST
-    while width < _LAST and np.int64(_RADIX[width]) < nearest:
+    width = FIRST
+    while width < LAST and np.int64(RADIX[width]) < nearest:
         width += 1
     head[6] = width
     words[:] = _0
@@ -146,12 +146,15 @@ def _within(grid, one, other, reach):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _beyond(grid, one, other, reach):  # type: ignore[no-untyped-def]
-    """Tell whether two particles are at least `reach` apart."""
+    """Tell whether two particles are at least `reach` apart, in numbers of 32 bits that overflow as they do elsewhere.
+
+    Beyond 26 nm the answer is arbitrary. It only chooses a width, and the choice is the same as that of other writers.
+    """
     square = np.int64(0)
     for axis in range(3):
         step = np.int64(grid[one, axis]) - np.int64(grid[other, axis])
         square += step * step
-    return square >= reach * reach
+    return np.int32(square) >= np.int32(reach * reach)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -165,10 +168,10 @@ def _pack(grid, head, width, words):  # type: ignore[no-untyped-def]
     apart = (size_x | size_y | size_z) > _APART
     bits_x, bits_y, bits_z = bit_width(size_x), bit_width(size_y), bit_width(size_z)
     bits = _0 if apart else product_width(size_x, size_y, size_z)
-    widest = min(_LAST, width + _STEPS)
+    widest = min(LAST, width + _STEPS)
     narrowest = widest - _STEPS
     reach = _HALF[width]
-    less = _HALF[max(_FIRST, width - 1)]
+    less = _HALF[max(FIRST, width - 1)]
     most = _HALF[widest]
     count = len(grid)
     before = -1
@@ -209,7 +212,7 @@ def _pack(grid, head, width, words):  # type: ignore[no-untyped-def]
             at = _put(words, _put(words, at, _1, _1), np.uint64(run + change + 1), _5)
         else:
             at += _1
-        radix = _RADIX[width]
+        radix = RADIX[width]
         for k in range(start, particle):
             x = np.uint64(np.int64(grid[k, 0]) - np.int64(grid[k - 1, 0]) + reach)
             y = np.uint64(np.int64(grid[k, 1]) - np.int64(grid[k - 1, 1]) + reach)
@@ -218,5 +221,5 @@ def _pack(grid, head, width, words):  # type: ignore[no-untyped-def]
         if change:
             width += change
             reach = _HALF[width]
-            less = _HALF[max(_FIRST, width - 1)]
+            less = _HALF[max(FIRST, width - 1)]
     return at

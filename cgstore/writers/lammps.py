@@ -54,7 +54,7 @@ def notes_on_dump(contents: Contents) -> list[str]:
     if len(np.unique(contents.step)) < len(contents.step):
         notes.append("frames are told apart by steps only, and the dataset has equal ones")
     if "box" not in contents.variables:
-        notes.append("a dump must have a box: it is drawn around the particles, with open boundaries (ff)")
+        notes.append("a dump must have a box: it gets one with open boundaries (ff) from the origin to the farthest particle")
     return notes
 
 
@@ -71,7 +71,7 @@ def _template(topology: Topology, numbers: int) -> str:
     )
     places = " %.8g" * numbers + "\n"
     return "".join(
-        f"{k} {molecule + 1} {kinds[kind]} {name} {mass:g} {charge:g}".replace("%", "%%") + places
+        f"{k} {molecule + 1} {kinds[kind]} {name} {mass:.8g} {charge:.8g}".replace("%", "%%") + places
         for k, (molecule, kind, name, mass, charge) in enumerate(rows, 1)
     )
 
@@ -89,7 +89,8 @@ def _bounds(box: NDArray[np.float32]) -> str:
 
 
 def _open_bounds(position: NDArray[np.float64]) -> str:
-    """Return bounds around particles that have no box."""
-    # Readers move the lower corner to the origin, so it stays there unless particles lie below it.
-    rows = zip(np.floor(position.min(0)).clip(max=0.0).tolist(), np.ceil(position.max(0)).tolist(), strict=True)
-    return "ITEM: BOX BOUNDS ff ff ff\n" + "".join(f"{low:g} {high + (high == low):g}\n" for low, high in rows)
+    """Return bounds for particles that have no box.
+
+    They begin at the origin wherever the particles are: MDAnalysis moves the lower corner there, with the particles.
+    """
+    return "ITEM: BOX BOUNDS ff ff ff\n" + "".join(f"0 {high:g}\n" for high in np.ceil(position.max(0)).clip(min=1.0))

@@ -16,7 +16,10 @@ _NAMES = ("box", "position", "velocity", "force")
 def write_trr(path: Path, contents: Contents, blocks: Iterable[Frames]) -> None:
     """Write frames; each has its box, positions, and the velocities and forces that there are."""
     particles = len(contents.topology)
-    shapes = {name: (3, 3) if name == "box" else (particles, 3) for name in _NAMES if name in contents.variables}
+    # Without a box there is one of zeros, as in files of GROMACS: other readers take a missing one from memory that
+    # nobody has written.
+    there = {"box", *contents.variables}
+    shapes = {name: (3, 3) if name == "box" else (particles, 3) for name in _NAMES if name in there}
     sizes = {name: 4 * int(np.prod(shape)) for name, shape in shapes.items()}
     box, x, v, f = (sizes.get(name, 0) for name in _NAMES)
     # Sizes of ir, e, box, virial, pressure, top, sym, x, v, f; particles, step and nre; time and lambda.
@@ -31,6 +34,6 @@ def write_trr(path: Path, contents: Contents, blocks: Iterable[Frames]) -> None:
                 record["sizes"] = 0, 0, box, 0, 0, 0, 0, x, v, f
                 record["numbers"] = particles, frames.step[k].astype(np.int32), 0
                 record["times"] = frames.time[k], 0.0
-                for name in shapes:
+                for name in contents.variables:
                     record[name] = getattr(frames, name)[k]
                 file.write(record.tobytes())
