@@ -1,6 +1,11 @@
 """Topologies in HDF5 files: the JSON tree of MDTraj, and the particles and connectivity of H5MD."""
 
+import io
 import json
+import os
+import subprocess
+import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,19 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgstore.errors import InputError, MissingExtra
+from cgstore.readers import hdf5_columns
 from cgstore.readers.stated_topologies import Stated, as_text, no_terms
+from cgstore.readers.stated_units import factor_of
 
 __all__ = ["read_hdf5_topology"]
 
-# Names of what programs write for each particle, besides mass, charge and species of the H5MD specification.
-_NAMES = ("name", "names", "atom_name", "atomname")
-_RESIDUES = ("residue_name", "resname", "residue")
-_RESIDUE_IDS = ("residue_id", "resid", "resnum")
-_MOLECULES = ("molecule", "molecule_id", "molecule_index", "mol_id")
-_EXPANSION = 4096  # how much larger than its file compressed data may be
-_TERMS = {"bond": 2, "angle": 3, "dihedral": 4}
-# To nm, in the units that H5MD files are written with.
-_LENGTHS = {"": 1.0, "nm": 1.0, "angstrom": 0.1, "Angstrom": 0.1, "A": 0.1, "pm": 0.001}
+# What programs call the columns of particles, besides mass, charge, species and id of the H5MD specification.
+_COLUMNS: dict[str, Sequence[str]] = {
+    "name": ("name", "names", "atom_name", "atomname"),
+    "species": ("species", "type"),
+    "residue": ("residue_name", "resname", "residue"),
+    "residue_id": ("residue_id", "resid", "resnum"),
+    "molecule": ("molecule", "molecule_id", "molecule_index", "mol_id"),
+    "mass": ("mass",),
+    "charge": ("charge",),
+}
 
 
 def read_hdf5_topology(path: Path) -> Stated:
@@ -29,60 +37,49 @@ def read_hdf5_topology(path: Path) -> Stated:
 
     Parameters
     ----------
-    path : written by MDTraj (with its topology) or after the H5MD specification, with one group of particles
+    path : written by MDTraj (with its topology) or after the H5MD specification; of several groups of particles the
+        one called `trajectory` is read, else the largest, as with trajectories
 
     Raises
     ------
     MissingExtra : h5py is not installed
-    InputError : the file is neither of both, or has several groups of particles
-    OSError, KeyError, ValueError : it is damaged
+    InputError : the file is neither of both, is damaged, or keeps its numbers in other files
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtra.of("h5py", extra="ingest", purpose=f"reading {path.name}") from error
-    with h5py.File(path, "r", locking=False) as file:
-        tree: dict[str, Any] = {}
-        file.visititems(tree.__setitem__)  # follows no link that leads out of the file
-        if "particles" in tree:
-            return _h5md(tree, path)
-        if "topology" in tree:
-            return _mdtraj(_values(tree, "topology", path))
+    arrays = _arrays(path)
+    if any(name.startswith("particles/") for name in arrays):
+        return _h5md(arrays, path)
+    if "topology" in arrays:
+        return _mdtraj(arrays["topology"])
     raise InputError(f"{path}: it has neither /particles (H5MD) nor /topology (MDTraj); give another topology file")
 
 
-def _dataset(tree: Mapping[str, Any], name: str) -> Any:
-    """Return a dataset, whether or not it varies in time; None where there is none."""
-    import h5py
-
-    item = tree.get(f"{name}/value", tree.get(name))
-    return item if isinstance(item, h5py.Dataset) else None
-
-
-def _values(tree: Mapping[str, Any], name: str, path: Path) -> NDArray[Any]:
-    """Return a dataset, or the first frame of one that varies in time, if the file can hold what it claims."""
-    item = _dataset(tree, name)
-    if item is None:
-        raise ValueError(f"{name} is missing")
-    first = f"{name}/value" in tree
-    if item.external or item.is_virtual:
-        raise InputError(f"{path}: {name} lies in another file, which is not read; give a file that is complete")
-    if first and not (item.shape and item.shape[0]):
-        raise ValueError(f"{name} has no frame")
-    size = int(np.prod(item.shape[1:] if first else item.shape, dtype=object)) * item.dtype.itemsize
-    if size > _EXPANSION * path.stat().st_size:
-        raise ValueError(f"{name} claims {size} bytes")
-    return np.asarray(item[0] if first else item[()])
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the static arrays of the file by name, copied by a process that may die of it."""
+    size = path.stat().st_size
+    program = [sys.executable, "-P", hdf5_columns.__file__, os.path.abspath(path)]
+    environment = {**os.environ, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    try:
+        done = subprocess.run(program, capture_output=True, env=environment, timeout=60 + size / 1e7, check=False)
+        with np.load(io.BytesIO(done.stdout), allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"{path}: libhdf5 did not come to an end with it; the file is damaged") from error
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: libhdf5 failed on it ({done.returncode}); the file is damaged") from error
+    if "missing" in arrays:
+        raise MissingExtra.of("h5py", extra="ingest", purpose=f"reading {path.name}")
+    if "error" in arrays:
+        raise InputError(f"{path}: not an HDF5 file, or one that is cut off or damaged: {arrays['error']}")
+    return arrays
 
 
 def _mdtraj(content: NDArray[Any]) -> Stated:
     """Read the tree of chains, residues and atoms that MDTraj keeps as JSON."""
-    text = content.reshape(-1)[0]
-    tree = json.loads(text if isinstance(text, bytes | str) else bytes(text))
+    tree = json.loads(str(content.reshape(-1)[0]))
     residues = [residue for chain in tree["chains"] for residue in chain["residues"]]
     rows = [(atom, number, residue) for number, residue in enumerate(residues) for atom in residue["atoms"]]
     rows.sort(key=lambda row: int(row[0]["index"]))
-    if [row[0]["index"] for row in rows] != list(range(len(rows))):
+    if [row[0]["index"] for row in rows] != list(range(len(rows))) or not rows:
         raise ValueError("its atoms are not numbered 0, 1, 2 …")
     number = np.array([row[1] for row in rows], np.int64)
     symbols = as_text(str(row[0].get("element") or "") for row in rows)
@@ -92,109 +89,93 @@ def _mdtraj(content: NDArray[Any]) -> Stated:
         residue_number=number,
         residue_id=np.array([int(row[2].get("resSeq", row[1] + 1)) for row in rows], np.int64),
         together=number,
-        element=np.where(symbols == "VS", "", symbols),
-        mass=None,
+        element=np.where(symbols == "VS", "", symbols),  # virtual sites
         bond=np.array([bond[:2] for bond in tree["bonds"]], np.int64).reshape(-1, 2),
     )
 
 
-def _h5md(tree: Mapping[str, Any], path: Path) -> Stated:
-    """Read the only group of particles and the terms between them."""
-    groups = [name for name in tree if name.count("/") == 1 and _dataset(tree, f"{name}/position") is not None]
-    groups = [name for name in groups if name.startswith("particles/")]
-    if len(groups) != 1:
-        raise InputError(f"{path}: found the groups of particles {groups}, expected one with positions")
-    group = groups[0]
-    position = _values(tree, f"{group}/position", path)
-    columns = {name: _column(tree, group, names, len(position), path) for name, names in _COLUMNS.items()}
+def _h5md(arrays: Mapping[str, NDArray[Any]], path: Path) -> Stated:
+    """Read one group of particles and the terms between them, in the order that frames are read in."""
+    group = _group(arrays, path)
+    position = arrays[f"{group}/position/value"].astype(np.float64)
+    particles = len(position)
+    ids = arrays.get(f"{group}/id/value", arrays.get(f"{group}/id"))
+    # Where ids may change from frame to frame, every frame is put in their order; so are the particles here.
+    varies = f"{group}/id/value" in arrays
+    order = np.argsort(ids, kind="stable") if ids is not None and varies else np.arange(particles)
+    columns = {name: _column(arrays, group, names, order) for name, names in _COLUMNS.items()}
     species = columns["species"]
     name = columns["name"] if columns["name"] is not None else species
-    if name is None:
-        name = np.full(len(position), "X")
+    name = np.full(particles, "X") if name is None else as_text(name.tolist())
     residue_id, molecule = (
         None if columns[key] is None else _numbers(columns[key]) for key in ("residue_id", "molecule")
     )
-    scale = _LENGTHS.get(_unit(tree, f"{group}/position"))
+    unit = str(arrays.get(f"{group}/position/value unit", "nm"))
+    scale = factor_of(unit, "position", f"{path}: {group}/position")
+    number = None if ids is None else ids[order]
     return Stated(
-        name=_words(name),
-        type=_words(species if species is not None else name),
-        residue=None if columns["residue"] is None else _words(columns["residue"]),
+        name=name,
+        type=name if species is None else as_text(species.tolist()),
+        residue=None if columns["residue"] is None else as_text(columns["residue"].tolist()),
         residue_number=residue_id,
         residue_id=residue_id,
         together=molecule if molecule is not None else residue_id,
         mass=None if columns["mass"] is None else columns["mass"].astype(np.float64),
         charge=None if columns["charge"] is None else columns["charge"].astype(np.float64),
-        position=None if scale is None else position.astype(np.float64) * scale,
-        box=None if scale is None else _box(tree, group, path) * scale,
-        bond=_connectivity(tree, "bond", columns["id"], path),
-        angle=_connectivity(tree, "angle", columns["id"], path),
-        dihedral=_connectivity(tree, "dihedral", columns["id"], path),
+        position=position[order] * scale,
+        box=_box(arrays, group) * scale,
+        bond=_terms(arrays, "bond", 2, number),
+        angle=_terms(arrays, "angle", 3, number),
+        dihedral=_terms(arrays, "dihedral", 4, number),
     )
 
 
-_COLUMNS: dict[str, Sequence[str]] = {
-    "name": _NAMES,
-    "species": ("species", "type"),
-    "residue": _RESIDUES,
-    "residue_id": _RESIDUE_IDS,
-    "molecule": _MOLECULES,
-    "mass": ("mass",),
-    "charge": ("charge",),
-    "id": ("id",),
-}
+def _group(arrays: Mapping[str, NDArray[Any]], path: Path) -> str:
+    """Choose the group of particles as the reader of trajectories does."""
+    found = {}
+    for name, array in arrays.items():
+        parts = name.split("/")
+        if len(parts) == 4 and parts[0] == "particles" and parts[2:] == ["position", "value"] and array.ndim == 2:
+            found["/".join(parts[:2])] = len(array)
+    if "particles/trajectory" in found:
+        return "particles/trajectory"
+    largest = [name for name, particles in found.items() if particles == max(found.values())]
+    if len(largest) != 1 or not found[largest[0]]:
+        raise InputError(f"{path}: found the groups {sorted(found)} with positions, expected one that is the largest")
+    return largest[0]
 
 
-def _column(tree: Mapping[str, Any], group: str, names: Sequence[str], particles: int, path: Path) -> Any:
-    """Return one value per particle, None where the file has none; an enumeration becomes its words."""
-    import h5py
-
-    name = next((f"{group}/{name}" for name in names if _dataset(tree, f"{group}/{name}") is not None), None)
-    if name is None:
+def _column(arrays: Mapping[str, NDArray[Any]], group: str, names: Sequence[str], order: NDArray[Any]) -> Any:
+    """Return one value per particle, None where the file has none."""
+    keys = [f"{group}/{name}{end}" for name in names for end in ("/value", "")]
+    key = next((key for key in keys if key in arrays), None)
+    if key is None:
         return None
-    values = _values(tree, name, path)
-    if values.shape != (particles,):
-        raise ValueError(f"{name} has the shape {values.shape}, expected {particles} values")
-    if enum := h5py.check_enum_dtype(_dataset(tree, name).dtype):
-        words = {number: word for word, number in enum.items()}
-        return np.array([words.get(int(number), str(number)) for number in values])
-    return values
+    if arrays[key].shape != order.shape:
+        raise ValueError(f"{key} has the shape {arrays[key].shape}, expected {len(order)} values")
+    return arrays[key][order]
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.int64]:
     """Return whole numbers; words are numbered."""
     if values.dtype.kind in "iuf":
         return values.astype(np.int64)
-    return np.unique(_words(values), return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _words(values: NDArray[Any]) -> NDArray[np.str_]:
-    """Return numbers or bytes as text."""
-    return as_text(value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values.tolist())
-
-
-def _unit(tree: Mapping[str, Any], name: str) -> str:
-    """Return the unit of an element, which stands at its values or at the element itself."""
-    for place in (f"{name}/value", name):
-        if place in tree and "unit" in tree[place].attrs:
-            unit = tree[place].attrs["unit"]
-            return unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
-    return ""
-
-
-def _box(tree: Mapping[str, Any], group: str, path: Path) -> NDArray[np.float64]:
+def _box(arrays: Mapping[str, NDArray[Any]], group: str) -> NDArray[np.float64]:
     """Return the box vectors of the first frame in the unit of the file; zeros where there is no box."""
-    if _dataset(tree, f"{group}/box/edges") is None:
-        return np.zeros((3, 3))
-    edges = _values(tree, f"{group}/box/edges", path).astype(np.float64)
+    edges = arrays.get(f"{group}/box/edges/value", arrays.get(f"{group}/box/edges", np.zeros(3))).astype(np.float64)
     return np.diag(edges) if edges.shape == (3,) else edges.reshape(3, 3)
 
 
-def _connectivity(tree: Mapping[str, Any], kind: str, ids: NDArray[Any] | None, path: Path) -> NDArray[np.int64]:
+def _terms(arrays: Mapping[str, NDArray[Any]], kind: str, size: int, ids: NDArray[Any] | None) -> NDArray[np.int64]:
     """Return bonds, angles or dihedrals; they name particles by id where there are ids, else by place."""
-    size = _TERMS[kind]
-    names = [name for name in tree if name.startswith("connectivity/") and kind in name.lower()]
-    tables = [_values(tree, name.removesuffix("/value"), path) for name in names if _is_table(tree, name, size)]
-    terms = np.concatenate([np.asarray(table, np.int64) for table in tables] or [no_terms(size)])
+    found = [no_terms(size)]
+    for name, table in arrays.items():
+        if name.startswith("connectivity/") and kind in name.lower() and table.shape[1:] == (size,):
+            found.append(table.astype(np.int64))
+    terms = np.concatenate(found)
     terms = terms[(terms >= 0).all(axis=1)]  # rows of fill values are unused
     if ids is None or not len(terms):
         return terms
@@ -203,9 +184,3 @@ def _connectivity(tree: Mapping[str, Any], kind: str, ids: NDArray[Any] | None, 
     if (ids[order][place] != terms).any():
         raise ValueError(f"a {kind} names a particle that has no such id")
     return np.asarray(order[place], np.int64)
-
-
-def _is_table(tree: Mapping[str, Any], name: str, size: int) -> bool:
-    """Tell whether this is a dataset of terms of `size` particles, for one or for many times."""
-    item = tree[name]
-    return getattr(item, "shape", (0,))[-1:] == (size,) and len(item.shape) == 2 + name.endswith("/value")

@@ -206,7 +206,8 @@ def test_damage_is_an_input_error_or_harmless(tmp_path: Path, suffix: str) -> No
     chance = random.Random(suffix)
     path = tmp_path / f"a.{suffix}"
     messages: list[str] = []
-    for _ in range(60):
+    slow = suffix in ("h5", "h5md")  # every one is read by a process of its own
+    for _ in range(6 if slow else 60):
         damaged = bytearray(content)
         if chance.random() < 0.3:
             del damaged[chance.randrange(len(damaged)) :]
@@ -222,7 +223,7 @@ def test_damage_is_an_input_error_or_harmless(tmp_path: Path, suffix: str) -> No
         assert len(found) < 200
         assert np.isfinite(found.mass).all()
         assert not len(found.bond) or 0 <= found.bond.min() <= found.bond.max() < len(found)
-    assert len(messages) > 10
+    assert slow or len(messages) > 10
     assert all(message.startswith(f"{path}: ") for message in messages)
 
 
