@@ -42,69 +42,62 @@ def _word(data, at, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _number(data, at, stop):  # type: ignore[no-untyped-def]
-    """Read the number that begins at `at`; return it and where it ends, -1 when there is none."""
-    sign = 1.0
-    if at < stop and (data[at] == _MINUS or data[at] == _PLUS):
-        if data[at] == _MINUS:
-            sign = -1.0
+def _exponent(data, at, stop):  # type: ignore[no-untyped-def]
+    """Read the exponent behind an e; return it and where it ends, -1 when there is none."""
+    down = at < stop and data[at] == _MINUS
+    if at < stop and (down or data[at] == _PLUS):
         at += 1
     begin = at
-    mantissa, power = np.int64(0), np.int64(0)
+    exponent = np.int64(0)
     while at < stop:
         digit = np.int64(data[at]) - _ZERO
         if digit < 0 or digit > 9:
             break
-        if mantissa < _FULL:
-            mantissa = mantissa * 10 + digit
-        else:
-            power += 1
+        exponent = min(exponent * 10 + digit, _LONGEST)
         at += 1
-    digits = at - begin
-    if at < stop and data[at] == _POINT:
-        at += 1
-        begin = at
-        while at < stop:
-            digit = np.int64(data[at]) - _ZERO
-            if digit < 0 or digit > 9:
-                break
-            if mantissa < _FULL:
-                mantissa = mantissa * 10 + digit
-                power -= 1
-            at += 1
-        digits += at - begin
-        if digits == 0:
-            return 0.0, -1
-    if digits == 0:
-        value, end = _word(data, at, stop)
-        return sign * value, end
-    if at < stop and ((data[at] | 32) == 101 or (data[at] | 32) == 100):  # e, and d of Fortran
-        at += 1
-        turn = 1
-        if at < stop and (data[at] == _MINUS or data[at] == _PLUS):
-            if data[at] == _MINUS:
-                turn = -1
-            at += 1
-        begin = at
-        exponent = np.int64(0)
-        while at < stop:
-            digit = np.int64(data[at]) - _ZERO
-            if digit < 0 or digit > 9:
-                break
-            exponent = min(exponent * 10 + digit, _LONGEST)
-            at += 1
-        if at == begin:
-            return 0.0, -1
-        power += turn * exponent
-    value = np.float64(mantissa)
+    return -exponent if down else exponent, at if at > begin else -1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scaled(value, power):  # type: ignore[no-untyped-def]
+    """Return value * 10^power."""
     while power < -22:
         value /= _POWERS[22]
         power += 22
     while power > 22:
         value *= _POWERS[22]
         power -= 22
-    value = value / _POWERS[-power] if power < 0 else value * _POWERS[power]
-    return sign * value, at
+    return value / _POWERS[-power] if power < 0 else value * _POWERS[power]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _number(data, at, stop):  # type: ignore[no-untyped-def]
+    """Read the number that begins at `at`; return it and where it ends, -1 when there is none."""
+    sign = 1.0
+    if at < stop and (data[at] == _MINUS or data[at] == _PLUS):
+        sign = -1.0 if data[at] == _MINUS else 1.0
+        at += 1
+    begin, point = at, 0
+    mantissa, power = np.int64(0), np.int64(0)
+    while at < stop:
+        digit = np.int64(data[at]) - _ZERO
+        if digit < 0 or digit > 9:
+            if data[at] != _POINT or point:
+                break
+            point = 1
+        elif mantissa < _FULL:
+            mantissa = mantissa * 10 + digit
+            power -= point
+        else:
+            power += 1 - point
+        at += 1
+    if at - begin == point:  # no digit
+        value, at = _word(data, at, stop)
+        return sign * value, -1 if point else at
+    if at < stop and ((data[at] | 32) == 101 or (data[at] | 32) == 100):  # e, and d of Fortran
+        exponent, at = _exponent(data, at + 1, stop)
+        power += exponent
+    return sign * _scaled(np.float64(mantissa), power), at
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

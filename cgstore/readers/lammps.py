@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
-from cgstore.readers.text import Cut, Entry, Flaw, Lines, TextReader, as_count, as_number, index, reader, table
+from cgstore.readers.text import Entry, TextReader, index, table
+from cgstore.readers.text_lines import Cut, Flaw, Lines, as_count, as_number, shown
 
 __all__ = ["UNITS", "DumpUnits", "open_lammps"]
 
@@ -97,7 +98,7 @@ class _Snapshots:
         particles, step, time, box = 0, None, None, None
         while not line.startswith(b"ITEM: ATOMS"):
             if not line.startswith(b"ITEM:"[: len(line)]):
-                raise Flaw(f"has {line[:60].strip().decode('utf-8', 'replace')!r} where an ITEM belongs")
+                raise Flaw(f"has {shown(line)} where an ITEM belongs")
             item = line[5:].strip()
             if item == b"TIMESTEP":
                 step = _step(lines.whole_line())
@@ -110,7 +111,7 @@ class _Snapshots:
             elif item.startswith(b"BOX BOUNDS"):
                 box = _bounds(item.split()[2:], [lines.whole_line().split() for _ in range(3)])
             elif line.endswith(b"\n"):
-                raise Flaw(f"has an ITEM of another kind, {item[:60].decode('utf-8', 'replace')!r}")
+                raise Flaw(f"has an ITEM of another kind, {shown(item)}")
             line = lines.whole_line() if line.endswith(b"\n") else _cut()
         if box is None or not particles:
             raise Flaw("has no BOX BOUNDS or NUMBER OF ATOMS before its ATOMS")
@@ -126,7 +127,7 @@ class _Snapshots:
             time=time,
             step=step,
             box=tuple((cell * self.units.length).ravel().tolist()) if periodic.any() else None,
-            form=(cell, origin, np.where(periodic, origin, 0.0)),
+            form=(*cell.ravel().tolist(), *origin.tolist(), *np.where(periodic, origin, 0.0).tolist()),
         )
 
     def _take_columns(self, line: bytes) -> None:
@@ -164,21 +165,21 @@ def open_lammps(path: Path, *, units: str = "real") -> TextReader:
     if units not in UNITS:
         raise InputError(f"units: found {units!r}, expected {' | '.join(UNITS)}{did_you_mean(units, UNITS)}")
     snapshots = _Snapshots(UNITS[units])
-    contents, found, flaw = index(path, "a LAMMPS dump", snapshots)
+    found = index(path, "a LAMMPS dump", snapshots)
+    columns = snapshots.columns
     if snapshots.stated and snapshots.stated != units:
         known = f'set units = "{snapshots.stated}" in its [[run]]' if snapshots.stated in UNITS else "convert it"
         raise InputError(f"{path}: it says that its units are {snapshots.stated}, not {units}; {known}")
-    cell, origin, shift = (np.array(parts) for parts in zip(*(entry.form for entry in found), strict=True))
-    first = found[0]
-    data = np.empty(first.length, np.uint8)
-    with contents.opened() as descriptor:
-        contents.fill(descriptor, first.offset, data)
+    data = np.empty(found.length[0], np.uint8)
+    with found.contents.opened() as descriptor:
+        found.contents.fill(descriptor, int(found.offset[0]), data)
     try:
-        ids = _ids(data, snapshots.columns, first.particles)
+        ids = _ids(data, columns, found.particles)
     except Flaw as error:
         raise InputError(f"{path}: not a LAMMPS dump: frame 0 {error}") from error
-    layout = _DumpLayout(first.particles, snapshots.columns, ids, cell, origin, shift, UNITS[units])
-    return reader(contents, found, flaw, layout, tuple(_names(snapshots.columns)))
+    cell, origin, shift = found.form[:, :9].reshape(-1, 3, 3), found.form[:, 9:12], found.form[:, 12:]
+    layout = _DumpLayout(found.particles, columns, ids, cell, origin, shift, UNITS[units])
+    return found.reader(layout, *_names(columns))
 
 
 def _cut() -> bytes:
@@ -190,7 +191,7 @@ def _step(text: bytes) -> int:
     """Read the number of a step."""
     word = text.strip()
     if not word.lstrip(b"-").isdigit() or len(word) > 18:
-        raise Flaw(f"has {word[:60].decode('utf-8', 'replace')!r} where the step belongs")
+        raise Flaw(f"has {shown(word)} where the step belongs")
     return int(word)
 
 

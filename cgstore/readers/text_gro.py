@@ -12,20 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgstore.kernels.text import fields
-from cgstore.readers.text import (
-    Cut,
-    Entry,
-    Flaw,
-    Lines,
-    TextReader,
-    as_count,
-    as_number,
-    ended_well,
-    index,
-    line_of,
-    reader,
-    time_and_step,
-)
+from cgstore.readers.text import Entry, TextReader, index
+from cgstore.readers.text_lines import Cut, Flaw, Lines, as_count, as_number, ended_well, line_of, time_and_step
 
 __all__ = ["open_gro"]
 
@@ -67,10 +55,10 @@ def open_gro(path: Path) -> TextReader:
     ------
     InputError : the file is missing, empty, or does not begin with a complete GRO frame
     """
-    contents, found, flaw = index(path, "a GRO trajectory", _Structures())
-    width, velocity = zip(*(entry.form for entry in found), strict=True)
-    layout = _GroLayout(found[0].particles, np.array(width, np.int64), all(velocity))
-    return reader(contents, found, flaw, layout, ("position", "velocity") if all(velocity) else ("position",))
+    found = index(path, "a GRO trajectory", _Structures())
+    width, velocity = found.form.astype(np.int64).T
+    layout = _GroLayout(found.particles, width, bool(velocity.all()))
+    return found.reader(layout, "position", *(["velocity"] if layout.velocity else []))
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cgstore.kernels.text import atom_lines, fields
 from cgstore.readers.boxes import box_vectors
-from cgstore.readers.text import Cut, Entry, Flaw, Lines, TextReader, as_number, index, line_of, reader, time_and_step
+from cgstore.readers.text import Entry, TextReader, index
+from cgstore.readers.text_lines import Cut, Flaw, Lines, as_number, line_of, time_and_step
 
 __all__ = ["open_pdb"]
 
@@ -102,8 +103,8 @@ def open_pdb(path: Path) -> TextReader:
     ------
     InputError : the file is missing, empty, or does not begin with a complete model
     """
-    contents, found, flaw = index(path, "a PDB trajectory", _Models())
-    return reader(contents, found, flaw, _PdbLayout(found[0].particles), ("position",))
+    found = index(path, "a PDB trajectory", _Models())
+    return found.reader(_PdbLayout(found.particles), "position")
 
 
 def _is_atom(line: bytes) -> bool:

@@ -14,19 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgstore.readers.text import (
-    Cut,
-    Entry,
-    Flaw,
-    Lines,
-    TextReader,
-    as_count,
-    as_number,
-    ended_well,
-    index,
-    reader,
-    table,
-)
+from cgstore.readers.text import Entry, TextReader, index, table
+from cgstore.readers.text_lines import Cut, Flaw, Lines, as_count, as_number, ended_well, shown
 
 __all__ = ["open_xyz"]
 
@@ -45,15 +34,12 @@ class _XyzLayout:
     """Columns between blanks; every frame may have its own."""
 
     particles: int
-    form: tuple[
-        tuple[int, int, int | None], ...
-    ]  # (frame,): columns in all, that of x, that of the x of the force or None
+    form: NDArray[np.int64]  # (frame, 3): how many columns, which is x, which is the x of the force, -1 for none
     force: bool
 
     def arrays(self, data: NDArray[np.uint8], frame: int) -> Mapping[str, NDArray[np.floating]]:
         """Parse one frame."""
-        width, position, force = self.form[frame]
-        begins = [position] if force is None or not self.force else [position, force]
+        width, *begins = self.form[frame, : 3 if self.force else 2].tolist()
         wanted = np.concatenate([np.arange(begin, begin + 3) for begin in begins])
         order = np.argsort(wanted)
         values = np.empty((self.particles, len(wanted)))
@@ -77,10 +63,10 @@ def open_xyz(path: Path) -> TextReader:
     ------
     InputError : the file is missing, empty, or does not begin with a complete XYZ frame
     """
-    contents, found, flaw = index(path, "an XYZ trajectory", _next_frame)
-    force = all(entry.form[2] is not None for entry in found)
-    layout = _XyzLayout(found[0].particles, tuple(entry.form for entry in found), force)
-    return reader(contents, found, flaw, layout, ("position", "force") if force else ("position",))
+    found = index(path, "an XYZ trajectory", _next_frame)
+    form = found.form.astype(np.int64)
+    layout = _XyzLayout(found.particles, form, bool((form[:, 2] >= 0).all()))
+    return found.reader(layout, "position", *(["force"] if layout.force else []))
 
 
 def _next_frame(lines: Lines) -> Entry | None:
@@ -122,22 +108,22 @@ def _box(comment: bytes) -> tuple[float, ...] | None:
     return tuple(as_number(word) * _ANGSTROM for word in words)
 
 
-def _form(comment: bytes, width: int) -> tuple[int, int, int | None]:
-    """Return how many columns there are, where x is, and where the x of the force is."""
+def _form(comment: bytes, width: int) -> tuple[int, int, int]:
+    """Return how many columns there are, where x is, and where the x of the force is, -1 for nowhere."""
     found = _PROPERTIES.search(comment)
     if not found:
         if width < 4:
             raise Flaw(f"has {width} columns, expected a name, x, y and z")
-        return width, 1, None
+        return width, 1, -1
     words = found[1].split(b":")
     begins: dict[bytes, int] = {}
     total = 0
     for name, kind, count in zip(words[::3], words[1::3], words[2::3], strict=False):
         if not count.isdigit() or len(count) > 3:
-            raise Flaw(f"has Properties that cannot be read, {found[1][:60].decode('utf-8', 'replace')!r}")
+            raise Flaw(f"has Properties that cannot be read, {shown(found[1])}")
         if kind == b"R" and int(count) == 3:
             begins[name.lower()] = total
         total += int(count)
     if b"pos" not in begins:
         raise Flaw("has Properties without pos:R:3")
-    return total, begins[b"pos"], begins.get(b"forces", begins.get(b"force"))
+    return total, begins[b"pos"], begins.get(b"forces", begins.get(b"force", -1))

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from cgstore.errors import InputError
 from cgstore.frames import Frames
-from cgstore.readers import text
+from cgstore.readers import text_lines
 from cgstore.readers.lammps import open_lammps
+from cgstore.readers.text import TextReader
 from cgstore.readers.text_gro import open_gro
 from cgstore.readers.text_pdb import open_pdb
 from cgstore.readers.text_xyz import open_xyz
 
 FRAMES, PARTICLES = 5, 6
-OPENERS: dict[str, Callable[[Path], text.TextReader]] = {
+OPENERS: dict[str, Callable[[Path], TextReader]] = {
     ".gro": open_gro,
     ".xyz": open_xyz,
     ".pdb": open_pdb,
@@ -49,11 +50,11 @@ def saved(path: Path, **sizes: int) -> Path:
     return path
 
 
-def opened(path: Path) -> text.TextReader:
+def opened(path: Path) -> TextReader:
     return OPENERS[path.suffix](path)
 
 
-def everything(reader: text.TextReader) -> Frames:
+def everything(reader: TextReader) -> Frames:
     return reader.read(np.arange(len(reader.time)))
 
 
@@ -197,7 +198,7 @@ def test_gro_in_any_precision_through_any_window(
     expected = write_gro(path, precision=precision, frames=frames, velocity=velocity, box=box, seed=seed)
     raw = path.read_bytes().replace(b"\n", end)
     path.write_bytes(raw if last else raw[: -len(end)])
-    monkeypatch.setattr(text, "_WINDOW", window)
+    monkeypatch.setattr(text_lines, "_WINDOW", window)
     if frames == 1 and box == 3 and not last:  # it may have been a box of nine numbers
         with pytest.raises(InputError, match="the file ends in the middle of frame 0"):
             open_gro(path)
