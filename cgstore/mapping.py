@@ -17,6 +17,7 @@ from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
 from cgstore.frames import Frames
 from cgstore.kernels.mapping import map_positions, sum_values
+from cgstore.molecules import Variant, variants_of
 from cgstore.recipe import MappingFile, Recipe
 from cgstore.topology import Topology, angles_of_bonds, dihedrals_of_bonds, spanning_tree
 
@@ -25,6 +26,7 @@ __all__ = ["BeadMap", "bead_map", "composition_of"]
 # Hydrogen mass repartitioning goes up to 4 u; the lightest atom of another element that forms bonds has 6.9 u. Drude
 # particles and massless sites are below it too and follow their atom like hydrogens.
 _LIGHT = 4.1
+_SITE = 0.9  # u; lighter than a hydrogen are only virtual sites, lone pairs and Drude particles
 Index = NDArray[np.int64]
 _contiguous = partial(np.ascontiguousarray, dtype=np.float32)  # the one layout that kernels are compiled for
 
@@ -85,22 +87,6 @@ def _boxes(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Variant:
-    """Molecules of one kind that are equal atom by atom; the arrays are those of one molecule."""
-
-    kind: str
-    molecules: Index  # (molecule,) their numbers
-    atoms: Index  # (molecule, atom) their particles
-    name: NDArray[np.str_]  # (atom,)
-    type: NDArray[np.str_]  # (atom,)
-    residue: NDArray[np.str_]  # (atom,)
-    number: Index  # (atom,) which residue of the molecule, from 1
-    mass: NDArray[np.float64]  # (atom,) u
-    charge: NDArray[np.float64]  # (atom,) e
-    bond: Index  # (bond, 2) places in the molecule
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Beads:
     """The beads of one molecule."""
 
@@ -143,7 +129,7 @@ def bead_map(topology: Topology, recipe: Recipe) -> BeadMap:
     counts = composition_of(topology)
     problems = _kind_problems(counts, recipe)
     plans = []
-    for variant in _variants(topology, [kind for kind in counts if recipe.mapping.get(kind, "drop") != "drop"]):
+    for variant in variants_of(topology, [kind for kind in counts if recipe.mapping.get(kind, "drop") != "drop"]):
         beads = _beads_of(variant, recipe.mapping[variant.kind], recipe.beads, problems)
         if beads is not None:
             plans.append(_plan(variant, beads))
@@ -173,52 +159,7 @@ def _kind_problems(counts: dict[str, int], recipe: Recipe) -> list[str]:
     return problems
 
 
-def _variants(topology: Topology, kinds: list[str]) -> list[_Variant]:
-    """Sort the molecules of some kinds into groups that are equal atom by atom and bond by bond."""
-    order = np.argsort(topology.molecule, kind="stable")
-    size = np.bincount(topology.molecule)
-    start = np.cumsum(size) - size
-    place = np.empty(len(topology), np.int64)
-    place[order] = np.arange(len(topology)) - np.repeat(start, size)
-    ends = np.sort(place[topology.bond], axis=1).reshape(-1, 2)
-    of_bond = topology.molecule[topology.bond[:, 0]]
-    sorted_bonds = ends[np.lexsort((ends[:, 1], ends[:, 0], of_bond))]
-    bonds = np.bincount(of_bond, minlength=len(size))
-    bond_start = np.cumsum(bonds) - bonds
-    atom_code = _codes(topology.name, topology.type, topology.residue, topology.mass, topology.charge)
-    kind_of = topology.molecule_kind[order[start]]
-    found = []
-    for kind in kinds:
-        for shape in np.unique(np.stack([size, bonds], 1)[kind_of == kind], axis=0):
-            molecules = np.flatnonzero((kind_of == kind) & (size == shape[0]) & (bonds == shape[1]))
-            atoms = order[start[molecules, None] + np.arange(shape[0])]
-            bond = sorted_bonds[bond_start[molecules, None] + np.arange(shape[1])]
-            residue = topology.residue_id[atoms] - topology.residue_id[atoms[:, :1]]
-            key = np.concatenate([atom_code[atoms], residue, bond.reshape(len(bond), -1)], axis=1)
-            _, group = np.unique(key, axis=0, return_inverse=True)
-            for g in range(int(group.max()) + 1):
-                chosen = np.flatnonzero(group.reshape(-1) == g)
-                found.append(_variant(topology, kind, molecules[chosen], atoms[chosen], bond[chosen[0]]))
-    return found
-
-
-def _codes(*columns: NDArray[Any]) -> Index:
-    """Number the distinct rows of several columns."""
-    inverse = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns]
-    return np.asarray(np.unique(np.stack(inverse, 1), axis=0, return_inverse=True)[1].reshape(-1), np.int64)
-
-
-def _variant(topology: Topology, kind: str, molecules: Index, atoms: Index, bond: Index) -> _Variant:
-    """Describe a group of equal molecules by the first of them."""
-    first = atoms[0]
-    key = _codes(topology.residue_id[first], topology.residue[first])
-    _, appears = np.unique(key, return_index=True)
-    number = 1 + np.argsort(np.argsort(appears))[key]
-    picked = {name: getattr(topology, name)[first] for name in ("name", "type", "residue", "mass", "charge")}
-    return _Variant(kind=kind, molecules=molecules, atoms=atoms, number=number, bond=bond, **picked)
-
-
-def _beads_of(variant: _Variant, mapping: str, files: dict[str, MappingFile], problems: list[str]) -> _Beads | None:
+def _beads_of(variant: Variant, mapping: str, files: dict[str, MappingFile], problems: list[str]) -> _Beads | None:
     """Plan the beads of one molecule; None, and a line in `problems`, when that fails."""
     before = len(problems)
     every = np.arange(len(variant.name))
@@ -236,12 +177,13 @@ def _beads_of(variant: _Variant, mapping: str, files: dict[str, MappingFile], pr
     else:
         beads = _beads_of_file(variant, files[mapping], f"mapping.{variant.kind}   {mapping}", problems)
     for name, m in zip(beads.name, beads.members, strict=True):
-        if len(m) and not variant.mass[m].sum() > 0:
-            problems.append(f'mapping.{variant.kind}   bead "{name}" has no mass: it has only massless sites')
+        if beads.weight == "mass" and len(m) and not variant.mass[m].sum() > 0:
+            advice = 'add atoms, or write weight = "equal"' if mapping in files else 'use "keep" or "drop"'
+            problems.append(f'mapping.{variant.kind}   bead "{name}" has no mass: it has only massless sites; {advice}')
     return beads if len(problems) == before else None
 
 
-def _beads_of_file(variant: _Variant, file: MappingFile, where: str, problems: list[str]) -> _Beads:
+def _beads_of_file(variant: Variant, file: MappingFile, where: str, problems: list[str]) -> _Beads:
     """Plan the beads that a mapping file describes."""
     owner = np.full(len(variant.name), -1)
     for b, bead in enumerate(file.bead):
@@ -263,20 +205,35 @@ def _beads_of_file(variant: _Variant, file: MappingFile, where: str, problems: l
     return _Beads(names, [bead.type for bead in file.bead], members, file.weight, bond)
 
 
-def _follow(variant: _Variant, owner: Index) -> str:
-    """Give hydrogens that are not named the bead of the heavy atom they are bonded to; return what prevents it."""
-    light = variant.mass <= _LIGHT
+def _follow(variant: Variant, owner: Index) -> str:
+    """Give light particles that are not named the bead of the heavy atom they belong to; return what prevents it.
+
+    That is the heavy atom they are bonded to. Sites bonded to a hydrogen go with it; sites without any bond, as GROMACS
+    has them, with the nearest heavy atom before them in their residue, else with the first one behind.
+    """
+    light, site = variant.mass <= _LIGHT, variant.mass < _SITE
     free = light & (owner < 0)
-    if free.any() and not len(variant.bond):
+    if (free & ~site).any() and not len(variant.bond):
         advice = 'use one with bonds (tpr, psf, prmtop), or name the hydrogens and write hydrogens = "listed"'
         return f'found hydrogens = "follow", but the topology has no bonds in {variant.kind}; {advice}'
-    for hydrogen, heavy in np.concatenate([variant.bond, variant.bond[:, ::-1]]):
-        if free[hydrogen] and owner[hydrogen] < 0 and not light[heavy]:
-            owner[hydrogen] = owner[heavy]
+    either_way = np.concatenate([variant.bond, variant.bond[:, ::-1]])
+    held = np.zeros(len(free), bool)
+    for follower, heavy in either_way:
+        if free[follower] and owner[follower] < 0 and not light[heavy]:
+            owner[follower], held[follower] = owner[heavy], True
+    for follower, hydrogen in either_way:
+        if free[follower] and site[follower] and not held[follower] and not site[hydrogen]:
+            owner[follower], held[follower] = owner[hydrogen], True
+    bonded = np.zeros(len(free), bool)
+    bonded[variant.bond] = True
+    for follower in np.flatnonzero(free & site & ~bonded):
+        hosts = np.flatnonzero(~light & (variant.number == variant.number[follower]))
+        if len(hosts):
+            owner[follower] = owner[hosts[max(0, int(np.searchsorted(hosts, follower)) - 1)]]
     return ""
 
 
-def _find_atoms(text: str, variant: _Variant) -> tuple[Index, str]:
+def _find_atoms(text: str, variant: Variant) -> tuple[Index, str]:
     """Return the places in the molecule that `"C12"`, `"PC:C12"`, `"2:C12"` or `"1-5"` means, or what is wrong."""
     nothing = np.empty(0, np.int64)
     hits = np.flatnonzero(variant.name == text)
@@ -306,14 +263,14 @@ def _find_atoms(text: str, variant: _Variant) -> tuple[Index, str]:
 class _Plan:
     """The beads of one molecule and its atoms that are needed, each after the one it is bonded to."""
 
-    variant: _Variant
+    variant: Variant
     beads: _Beads
     listed: Index  # (listed,) places in the molecule
     parent: Index  # (listed,) places in `listed`
     member: Index  # (members,) places in `listed`, bead after bead
 
 
-def _plan(variant: _Variant, beads: _Beads) -> _Plan:
+def _plan(variant: Variant, beads: _Beads) -> _Plan:
     """Plan how to make one molecule whole, leaving out branches without any atom of a bead."""
     atoms = len(variant.name)
     order, parent = spanning_tree(variant.bond.astype(np.int32), np.zeros(atoms, np.int32))
@@ -365,9 +322,9 @@ def _assemble(topology: Topology, plans: list[_Plan]) -> BeadMap:
 
 
 def _weights(plan: _Plan, weight: str) -> NDArray[np.float64]:
-    """Return the weights of the members of each bead, sum 1; a single member always has 1."""
+    """Return the weights of the members of each bead, sum 1; equal where no member has a mass."""
     mass, members = plan.variant.mass, plan.beads.members
-    values = [mass[m] if weight == "mass" and len(m) > 1 else np.ones(len(m)) for m in members]
+    values = [mass[m] if weight == "mass" and mass[m].any() else np.ones(len(m)) for m in members]
     return np.concatenate([value / value.sum() for value in values])
 
 

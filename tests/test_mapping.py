@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cgstore.errors import InputError
 from cgstore.frames import Frames
 from cgstore.mapping import bead_map, composition_of
+from cgstore.readers.topologies import read_topology
 from cgstore.recipe import MappingFile, Recipe, System
 from cgstore.topology import Topology, molecules_of_bonds
 
@@ -94,6 +95,56 @@ def test_a_molecule_longer_than_the_box_is_whole_however_its_atoms_are_wrapped(s
     assert np.ptp(whole, axis=0).max() > box.max()
 
 
+# Cubic, hexagonal, truncated octahedron and rhombic dodecahedron as GROMACS writes them, and one skewed at will.
+ROOT = np.sqrt
+BOXES = {
+    "cubic": np.diag([2.0, 2.0, 2.0]),
+    "flat": np.diag([6.0, 2.0, 1.6]),
+    "hexagonal": np.array([[2.2, 0, 0], [1.1, 1.1 * ROOT(3), 0], [0, 0, 3.0]]),
+    "octahedron": 2.4 * np.array([[1, 0, 0], [1 / 3, ROOT(8) / 3, 0], [-1 / 3, ROOT(2) / 3, ROOT(6) / 3]]),
+    "dodecahedron": 2.4 * np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.5, ROOT(0.5)]]),
+    "skewed": np.array([[2.0, 0, 0], [0.9, 1.8, 0], [-0.8, 0.7, 2.2]]),
+}
+
+
+def solution(seed: int) -> tuple[Topology, np.ndarray]:
+    """Make water with a massless site that no bond holds, and a chain of 3 nm with Drude-like and lone-pair sites."""
+    random = np.random.default_rng(seed)
+    water = np.array([[0, 0, 0], [0.08, 0.06, 0], [-0.08, 0.06, 0], [0, 0.015, 0]])
+    chain = np.cumsum(np.stack([[0.15 * (-1) ** k, 0.2, 0.12] for k in range(12)]), axis=0)
+    sites = chain + 0.02
+    position = np.concatenate([*(water + 3 * random.random(3) for _ in range(5)), chain, sites])
+    names = ["O", "H1", "H2", "M"] * 5 + [f"C{k}" for k in range(12)] + [f"L{k}" for k in range(12)]
+    bonds = [(4 * k, 4 * k + h) for k in range(5) for h in (1, 2)]
+    bonds += [(20 + k, 21 + k) for k in range(11)] + [(20 + k, 32 + k) for k in range(12)]
+    molecule = np.repeat([0, 1, 2, 3, 4, 5], [4] * 5 + [24])
+    kind = np.where(molecule < 5, "W", "M")
+    mass = [16.0, 1, 1, 0] * 5 + [12.0] * 12 + [0.4, 0.0] * 6
+    order = {"molecule": molecule, "molecule_kind": kind, "residue_id": molecule, "residue": kind, "mass": mass}
+    return topology(" ".join(names), bonds, **order), position
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+@pytest.mark.parametrize("mapping", ["molecule", "residue", "keep", "file"])
+def test_wrapped_and_unwrapped_copies_of_the_same_frames_give_the_same_beads(box: np.ndarray, mapping: str) -> None:
+    source, whole = solution(3)
+    rows = [(f"B{b}", " ".join(f"C{k}" for k in range(3 * b, 3 * b + 3)), "") for b in range(4)]
+    beads = bead_map(source, recipe({"W": "molecule", "M": mapping}, *rows, hydrogens="follow"))
+    drift = np.arange(3)[:, None, None] * np.array([0.7, -1.3, 2.9])
+    unwrapped = whole + drift
+    fractional = unwrapped @ np.linalg.inv(box)
+    wrapped = (fractional - np.floor(fractional)) @ box
+    expected = beads.apply(frames(unwrapped)).position.astype(np.float64)
+    for copy in (frames(unwrapped, box), frames(wrapped, box)):
+        found = beads.apply(copy).position.astype(np.float64)
+        # Apart from whole boxes, which are the same for all beads of a molecule.
+        shift = (found - expected) @ np.linalg.inv(box)
+        np.testing.assert_allclose(shift, np.rint(shift), atol=1e-5)
+        for molecule in range(6):
+            own = np.rint(shift[:, beads.topology.molecule == molecule])
+            assert (own == own[:, :1]).all()
+
+
 def test_blocks_of_frames_give_the_same_bits_as_all_at_once() -> None:
     source, whole, box = random_chain(7)
     beads = bead_map(source, recipe({"M": "molecule"}))
@@ -155,6 +206,61 @@ def test_repartitioned_hydrogens_and_massless_sites_follow_too() -> None:
     beads = bead_map(source, recipe({"M": "file"}, ("W", "O", ""), hydrogens="follow")).topology
     assert beads.mass.tolist() == [17.9]
     assert beads.charge.tolist() == [0.0]
+
+
+def test_sites_follow_the_atom_that_they_belong_to() -> None:
+    # As CHARMM has SWM4 (bonded), as GROMACS has TIP4P (no bond), and a lone pair on a hydrogen.
+    rows = (("W", "O", ""),)
+    for bonds in ([(0, 1), (0, 2), (0, 3)], [(0, 1), (0, 2)], [(0, 1), (0, 2), (2, 3)]):
+        source = topology("O H1 H2 L", bonds, mass=[16, 1, 1, 0], charge=[0, 0.5, 0.5, -1], molecule=[0] * 4)
+        beads = bead_map(source, recipe({"M": "file"}, *rows, hydrogens="follow")).topology
+        assert (beads.mass.tolist(), beads.charge.tolist()) == ([18.0], [0.0])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind", "oxygen"),
+    [("tpr", "SOL", "OW"), ("prmtop", "SOL", "OW"), ("psf", "SWM4", "OH2"), ("h5", "SOL", "OW")],
+)
+def test_water_with_sites_is_one_neutral_bead_at_its_centre_of_mass(suffix: str, kind: str, oxygen: str) -> None:
+    source = read_topology(Path(__file__).parent / "data" / "topologies" / f"system.{suffix}")
+    others = {other: "drop" for other in composition_of(source) if other != kind}
+    x = np.random.default_rng(1).random((1, len(source), 3)).astype(np.float32)
+    water = np.flatnonzero(source.molecule_kind == kind).reshape(3, -1)
+    centre = (x[0, water] * source.mass[water][:, :, None]).sum(1) / source.mass[water].sum(1)[:, None]
+    for mapping in ("molecule", "file"):
+        beads = bead_map(source, recipe({**others, kind: mapping}, ("W", oxygen, ""), hydrogens="follow"))
+        np.testing.assert_allclose(beads.topology.mass, 18.0154, atol=2e-3)
+        np.testing.assert_allclose(beads.topology.charge, 0, atol=1e-5)
+        np.testing.assert_allclose(beads.apply(frames(x)).position[0], centre, atol=1e-6)
+
+
+def test_sites_without_bonds_follow_the_heavy_atom_before_them_in_their_residue() -> None:
+    source = topology(
+        "L0 C1 L1 C2 L2 C1 L3",
+        [(1, 3), (3, 5)],
+        mass=[0, 12, 0, 12, 0.4, 12, 0],
+        charge=[1, 0, 2, 0, 4, 0, 8],
+        residue_id=[1, 1, 1, 1, 1, 2, 2],
+        molecule=[0] * 7,
+    )
+    rows = ("A", "1:C1", ""), ("B", "C2", ""), ("C", "2:C1", "")
+    beads = bead_map(source, recipe({"M": "file"}, *rows, hydrogens="follow")).topology
+    assert beads.charge.tolist() == [3, 4, 8]
+    assert beads.mass.tolist() == [12, 12.4, 12]
+    # What belongs to an atom outside all beads is left out with it.
+    only = bead_map(source, recipe({"M": "file"}, ("A", "1:C1", ""), hydrogens="follow")).topology
+    assert only.charge.tolist() == [3]
+
+
+def test_a_bead_of_massless_sites_lies_in_their_middle_when_weights_are_equal() -> None:
+    source = topology("C L1 L2", [(0, 1), (0, 2)], mass=[12, 0, 0])
+    beads = bead_map(source, recipe({"M": "file"}, ("A", "L1 L2", ""), weight="equal"))
+    assert beads.topology.mass.tolist() == [0]
+    velocity = np.array([[[9, 9, 9], [1, 0, 0], [3, 0, 0]]], np.float32)
+    mapped = beads.apply(frames([[[0, 0, 0], [1, 0, 0], [0, 1, 0]]], velocity=velocity))
+    assert mapped.position.tolist() == [[[0.5, 0.5, 0]]]
+    assert mapped.velocity is not None
+    assert mapped.velocity.tolist() == [[[2, 0, 0]]]
 
 
 def test_beads_follow_the_order_of_the_molecules_then_of_the_mapping_file() -> None:
@@ -274,8 +380,16 @@ def test_a_hydrogen_never_follows_a_hydrogen() -> None:
             recipe({"M": "file"}, ("A", "C", ""), hydrogens="follow"),
             "the topology has no bonds in M",
         ),
-        (topology("L", mass=[0]), recipe({"M": "molecule"}), 'bead "M" has no mass'),
-        (topology("C L", [(0, 1)], mass=[12, 0]), recipe({"M": "file"}, ("A", "L", "")), 'bead "A" has no mass'),
+        (
+            topology("L", mass=[0]),
+            recipe({"M": "molecule"}),
+            'bead "M" has no mass: it has only massless sites; use "keep"',
+        ),
+        (
+            topology("C L", [(0, 1)], mass=[12, 0]),
+            recipe({"M": "file"}, ("A", "L", "")),
+            'bead "A" has no mass: it has only massless sites; add atoms, or write weight = "equal"',
+        ),
         (topology("C"), recipe({"N": "molecule"}), "no line for M, of which the topology has 1"),
         (topology("C", molecule_kind=["DMPC"]), recipe({"DMPX": "molecule"}), 'did you mean "DMPC"?'),
         (topology("C"), recipe({"M": "drop"}), "every kind of molecule is dropped"),
