@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
-from cgstore.facets import check_question, facet_of, facets_of, matcher
+from cgstore.facets import check_question, column_of, facets_of, in_order, matcher
 from cgstore.intake_files import (
     Listed,
     is_remote,
@@ -177,11 +177,7 @@ class Catalog:
 
     def facets(self) -> dict[str, list[Any]]:
         """Return every facet that `search` knows here, with the values that occur, sorted."""
-        found: dict[str, set[Any]] = {}
-        for entry in self.values():
-            for key, values in facets_of(entry.metadata).items():
-                found.setdefault(key, set()).update(values)
-        return {key: _sorted(values) for key, values in sorted(found.items())}
+        return facets_of(entry.metadata for entry in self.entries.values())
 
     def search(self, **facets: Any) -> "Catalog":
         """Return the datasets to which every facet applies.
@@ -199,7 +195,7 @@ class Catalog:
         """
         tests = []
         for key, wanted in facets.items() if self.entries else ():
-            values = _sorted({value for found in self._column(key) for value in found})
+            values = in_order({value for found in self._column(key) for value in found})
             check_question(key, wanted, {key: values} if values else self.facets(), where=self.location)
             tests.append((self._column(key), matcher(wanted)))
         kept = {
@@ -212,7 +208,7 @@ class Catalog:
     def _column(self, key: str) -> list[tuple[Any, ...]]:
         """Return the values of one facet of every dataset, made once."""
         if key not in self._columns:
-            self._columns[key] = [facet_of(entry.metadata, key) for entry in self.entries.values()]
+            self._columns[key] = column_of((entry.metadata for entry in self.entries.values()), key)
         return self._columns[key]
 
     def table(self, *, whole: bool = True) -> str:
@@ -339,11 +335,6 @@ def _from_listing(file: str, *, store: str | None = None) -> Catalog:
             raise InputError(f"{file}: entry {name!r} leads to another place than …/{name}")
         entries[name] = Entry(name, item.metadata, item.location)
     return Catalog(store or file, entries)
-
-
-def _sorted(values: Iterable[Any]) -> list[Any]:
-    """Sort values of a facet, which may be of several kinds."""
-    return sorted(values, key=lambda value: (str(type(value)), value))
 
 
 def _collection(entry: Entry) -> str:

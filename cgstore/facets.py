@@ -1,21 +1,25 @@
 """Facets: what a dataset can be searched by, made from its metadata, and what a question about one means."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, NotFound
 
-__all__ = ["check_question", "facets_of", "lipids", "matches", "parse_questions"]
+__all__ = ["check_question", "column_of", "facets_of", "in_order", "lipids", "matcher", "parse_questions"]
 
 _NOT_FACETS = {  # besides digests
-    "cgstore_format", "chunk_frames", "composition", "created", "created_with", "lineage", "parameters", "sources",
-    "title", "versions",
+    "cgstore_format", "chunk_frames", "component", "composition", "created", "created_with", "lineage", "parameters",
+    "sources", "title", "versions",
 }  # fmt: skip
 _PHOSPHOLIPID = re.compile(r"[A-Z]{2}P[CEGSAI]")  # two letters for the chains, then the head group: DMPC, POPE
 _STEROLS = frozenset({"CHOL", "CHL1", "CHL", "CLR", "ERG", "ERGO", "SITO", "STIG"})
 _RANGE = ".."
+_SEARCHABLE = (str, int, float)
+_SCALARS = frozenset(_SEARCHABLE)  # the quick way for most
 
 
 def lipids(composition: Iterable[str]) -> list[str]:
@@ -27,22 +31,72 @@ def lipids(composition: Iterable[str]) -> list[str]:
     return sorted(name for name in composition if name in _STEROLS or _PHOSPHOLIPID.fullmatch(name))
 
 
-def facets_of(metadata: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """Return the searchable values of one dataset, several where a facet is a list, such as the tags.
+def facets_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return every facet of the datasets with these metadata, with the values that occur, sorted.
 
     The parameters of a recipe are facets under their own names; `component` are the species of the composition.
 
-    >>> facets_of({"kind": "liquid", "composition": {"CH4": 222}, "parameters": {"sigma": 0.34}})
-    {'sigma': (0.34,), 'kind': ('liquid',), 'component': ('CH4',)}
+    >>> facets_of([{"kind": "liquid", "tags": ["b", "a"], "composition": {"CH4": 222}, "parameters": {"sigma": 0.34}}])
+    {'component': ['CH4'], 'kind': ['liquid'], 'sigma': [0.34], 'tags': ['a', 'b']}
     """
-    own = {key: value for key, value in metadata.items() if key not in _NOT_FACETS and not key.endswith("digest")}
-    plain = {**(metadata.get("parameters") or {}), **own}
-    plain["component"] = sorted(metadata.get("composition") or {})
-    found = {}
-    for key, value in plain.items():
-        values = value if isinstance(value, list) else [value]
-        found[key] = tuple(item for item in values if isinstance(item, str | int | float) and item != "")
-    return {key: values for key, values in found.items() if values}
+    found: dict[str, set[Any]] = {"component": set()}
+    for row in rows:
+        for key, value in row.items():
+            if key not in found:
+                if not _is_own(key):
+                    continue
+                found[key] = set()
+            if value.__class__ in _SCALARS:
+                found[key].add(value)
+            elif key != "component":
+                found[key].update(_values(value))
+        found["component"].update(row.get("composition") or ())
+        for key, value in _parameters(row).items():
+            if key not in row or not _is_own(key):
+                found.setdefault(key, set()).update(_values(value) if key != "component" else ())
+    return {key: in_order(values - {""}) for key, values in sorted(found.items()) if values - {""}}
+
+
+def column_of(rows: Iterable[Mapping[str, Any]], key: str) -> list[tuple[Any, ...]]:
+    """Return the values of one facet for each dataset, several where it is a list, none where there is none.
+
+    >>> column_of([{"tags": ["small", "demo"]}, {"tags": []}, {"parameters": {"tags": 3}}], "tags")
+    [('small', 'demo'), (), (3,)]
+    """
+    if key == "component":
+        return [tuple(row.get("composition") or ()) for row in rows]
+    own = _is_own(key)
+    found = (row[key] if own and key in row else _parameters(row).get(key) for row in rows)
+    return [(value,) if value.__class__ in _SCALARS and value != "" else _values(value) for value in found]
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Sort values of a facet, which may be of several kinds.
+
+    >>> in_order({3, 1.5}), in_order({"b", 2})
+    ([1.5, 3], [2, 'b'])
+    """
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=lambda value: (str(type(value)), value))
+
+
+def _values(value: Any) -> tuple[Any, ...]:
+    """Return what can be searched of one entry of the metadata."""
+    values = value if isinstance(value, list) else (value,)
+    return tuple(item for item in values if isinstance(item, _SEARCHABLE) and item != "")
+
+
+def _is_own(key: str) -> bool:
+    """Tell whether an entry of the metadata is a facet; a parameter of a recipe always is one."""
+    return key not in _NOT_FACETS and not key.endswith("digest")
+
+
+def _parameters(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of the recipe of a dataset."""
+    found = row.get("parameters")
+    return found if isinstance(found, Mapping) else {}
 
 
 def check_question(key: str, wanted: Any, known: Mapping[str, Sequence[Any]], *, where: str) -> None:
@@ -63,22 +117,22 @@ def check_question(key: str, wanted: Any, known: Mapping[str, Sequence[Any]], *,
             raise InputError(f"facet {key}: found {wanted!r}; a range is two numbers, and the values here are {there}")
         return
     for value in _alternatives(wanted):
-        if numbers == isinstance(value, str):
+        if not isinstance(value, Real if numbers else str):
             expected = "a number" if numbers else "a text"
             raise InputError(f"facet {key}: found {value!r}, expected {expected}; the values here are {there}")
 
 
-def matches(values: Sequence[Any], wanted: Any) -> bool:
-    """Tell whether one of the values of a dataset is what is wanted: equal, in the list, or in the closed range.
+def matcher(wanted: Any) -> Callable[[Sequence[Any]], bool]:
+    """Return what tells whether one of the values of a dataset is wanted: equal, in the list, or in the closed range.
 
-    >>> matches((303.0,), (295, 325)), matches(("DMPC",), ["DPPC", "POPC"])
+    >>> matcher((295, 325))((303.0,)), matcher(["DPPC", "POPC"])(("DMPC",))
     (True, False)
     """
     if isinstance(wanted, tuple):
-        low, high = wanted
-        return any((low is None or value >= low) and (high is None or value <= high) for value in values)
-    asked = _alternatives(wanted)
-    return any(value in asked for value in values)
+        low, high = (-math.inf if wanted[0] is None else wanted[0]), (math.inf if wanted[1] is None else wanted[1])
+        return lambda values: any(low <= value <= high for value in values)
+    asked = frozenset(_alternatives(wanted))
+    return lambda values: not asked.isdisjoint(values)
 
 
 def parse_questions(words: Iterable[str], known: Mapping[str, Sequence[Any]], *, where: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What all tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from cgstore.documents import digest
 from cgstore.frames import Frames
-from cgstore.store.integrity import Manifest
+from cgstore.store.integrity import Manifest, version_folder
+from cgstore.store.layout import FORMAT
+from cgstore.store.manifests import write_sealed
 from cgstore.store.versions import stage
 from cgstore.topology import Topology
 
@@ -44,6 +47,22 @@ def add_dataset() -> Callable[..., Manifest]:
             return staged.publish()
 
     return add
+
+
+@pytest.fixture(scope="session")
+def seal_datasets() -> Callable[..., None]:
+    """Give a function that makes datasets of nothing but a manifest: many, quickly, for whoever only lists them."""
+
+    def make(store: Path, names: Iterable[str], *, version: int = 1, **attrs: Any) -> None:
+        for number, name in enumerate(names):
+            folder = version_folder(store / name, version)
+            folder.mkdir(parents=True)
+            known = {"kind": "liquid", "temperature": 300.0 + number, "composition": {"CH4": 222}, **attrs}
+            sizes = {"frames": 10 * version, "particles": 222, "files": {}, "bytes": 1000, "time_ps": 9.0}
+            own = {"name": name, "version": version, "digest": digest([name, version]), "attrs": known}
+            write_sealed(folder, {"cgstore_format": FORMAT, **own, **sizes})
+
+    return make
 
 
 def _beads(particles: int) -> Topology:

@@ -15,6 +15,7 @@ import yaml
 from cgstore.catalog import Catalog, check_collections, open_catalog, write_catalog, write_collections
 from cgstore.errors import InputError, IntegrityError, NotFound
 from cgstore.facets import lipids, parse_questions
+from cgstore.store_index import read_index
 
 DMPC, DPPC, METHANE = "dmpc_303k/r1/cg", "dppc_323k/r1/cg", "methane_112k/r1/cg"
 
@@ -309,20 +310,136 @@ def test_writing_the_catalog_is_whole_or_absent(own_store, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_catalog(own_store)
     assert (own_store / "catalog.yaml").read_bytes() == before
-    assert [path.name for path in own_store.iterdir() if "catalog" in path.name] == ["catalog.yaml"]
+    lists = [path.name for path in own_store.iterdir() if path.is_file()]
+    assert sorted(lists) == ["catalog.yaml", "index.json"]
 
 
 def test_a_dataset_published_while_the_catalog_is_written_is_listed(own_store, add_dataset, monkeypatch):
-    import cgstore.catalog as module
+    import cgstore.store_index as module
 
     write, calls = module.write_text, []
 
-    def write_late(path: Path, text: str) -> None:
+    def write_late(path: Path, text: str, **options: bool) -> None:
         if not calls:
             add_dataset(own_store, "argon/r1/cg")
         calls.append(path)
-        write(path, text)
+        write(path, text, **options)
 
     monkeypatch.setattr(module, "write_text", write_late)
     write_catalog(own_store)
     assert "argon/r1/cg" in yaml.safe_load((own_store / "catalog.yaml").read_text())["aliases"]
+    assert "argon/r1/cg" in read_index(own_store).rows
+
+
+@pytest.fixture
+def long_store(tmp_path, seal_datasets, monkeypatch) -> Path:
+    """Give a store of 12 systems with 24 datasets, where 20 are many."""
+    for module in ("intake_files", "store_index"):
+        monkeypatch.setattr(f"cgstore.{module}.NESTED_FROM", 20)
+    folder = tmp_path / "long"
+    seal_datasets(folder, [f"sys_{number:02d}/r1/{level}" for number in range(12) for level in ("atoms", "cg")])
+    write_catalog(folder)
+    return folder
+
+
+def listing_of(store: Path) -> dict[str, int]:
+    """Return when each file of the catalog was written."""
+    return {path.relative_to(store).as_posix(): path.stat().st_mtime_ns for path in store.glob("**/*.yaml")}
+
+
+def test_the_catalog_of_a_long_store_nests_one_file_per_system(long_store):
+    assert len(listing_of(long_store)) == 13
+    assert yaml.safe_load((long_store / "catalog.yaml").read_text())["aliases"].keys() == {
+        f"sys_{number:02d}" for number in range(12)
+    }
+    listed = open_catalog(long_store / "catalog.yaml")
+    assert listed.rows() == open_catalog(long_store).rows()
+    assert listed["sys_03/r1/cg"].path.resolve() == (long_store / "sys_03/r1/cg").resolve()
+
+
+def test_plain_intake_reads_a_long_store(long_store, add_dataset, tmp_path):
+    add_dataset(long_store, DMPC, composition={"DMPC": 64})
+    write_catalog(long_store)
+    long_store.rename(tmp_path / "moved")
+    found = read_with_plain_intake(tmp_path / "moved" / "catalog.yaml", "dmpc_303k", tmp_path)
+    assert found["names"] == [DMPC]
+    assert found["lipid"] == ["DMPC"]
+
+
+def test_an_ingest_rewrites_only_the_files_of_a_long_store_that_change(long_store, seal_datasets):
+    before = listing_of(long_store)
+    seal_datasets(long_store, ["sys_05/r2/cg"])
+    write_catalog(long_store)
+    after = listing_of(long_store)
+    assert {name for name in after if after[name] != before[name]} == {"catalog/sys_05.yaml"}
+    assert "sys_05/r2/cg" in open_catalog(long_store / "catalog.yaml")
+    seal_datasets(long_store, ["sys_99/r1/cg"])
+    (long_store / "catalog/sys_03.yaml").unlink()
+    write_catalog(long_store)
+    changed = {name for name, when in listing_of(long_store).items() if when != after.get(name)}
+    assert changed == {"catalog/sys_99.yaml", "catalog/sys_03.yaml", "catalog.yaml"}
+    assert open_catalog(long_store / "catalog.yaml").rows() == open_catalog(long_store).rows()
+
+
+def test_the_catalog_of_a_store_that_shrinks_or_is_edited_is_whole_again(long_store):
+    (long_store / "catalog/mine.yaml").write_text("version: 2\n")
+    shutil.rmtree(long_store / "sys_00")
+    write_catalog(long_store)
+    assert "catalog/sys_00.yaml" not in listing_of(long_store)
+    (long_store / "catalog.yaml").write_text("edited")
+    write_catalog(long_store)
+    assert len(open_catalog(long_store / "catalog.yaml")) == 22
+    for number in range(1, 4):
+        shutil.rmtree(long_store / f"sys_{number:02d}")
+    write_catalog(long_store)
+    assert listing_of(long_store).keys() == {"catalog.yaml", "catalog/mine.yaml"}
+    assert len(open_catalog(long_store / "catalog.yaml")) == 16
+
+
+def test_a_long_kind_is_a_file_that_nests_its_systems(long_store, tmp_path):
+    folder = tmp_path / "catalogs"
+    assert [path.name for path in write_collections(long_store, folder)] == ["liquid.yaml", "catalog.yaml"]
+    assert len(list(folder.glob("liquid/*.yaml"))) == 12
+    assert open_catalog(folder / "catalog.yaml").rows() == open_catalog(long_store).rows()
+    assert check_collections(long_store, folder) == []
+    shutil.rmtree(long_store / "sys_00")
+    assert [line.split(":")[0] for line in check_collections(long_store, folder)] == [
+        str(folder / name) for name in ("liquid.yaml", "liquid/sys_00.yaml")
+    ]
+    for number in range(1, 4):
+        shutil.rmtree(long_store / f"sys_{number:02d}")
+    write_collections(long_store, folder)
+    assert sorted(path.name for path in folder.rglob("*")) == ["catalog.yaml", "liquid.yaml"]
+
+
+def test_a_long_table_shows_its_ends_and_a_whole_one_all(tmp_path, seal_datasets):
+    names = [f"sys_{number:02d}/r1/cg" for number in range(80)]
+    seal_datasets(tmp_path, names)
+    catalog = open_catalog(tmp_path)
+    text, html = repr(catalog), catalog._repr_html_()
+    assert text.splitlines()[0].endswith("80 datasets")
+    assert len(text.splitlines()) == 2 + 21
+    for shown in (text, html):
+        assert names[9] in shown
+        assert names[-10] in shown
+        assert names[10] not in shown
+        assert "…" in shown
+    assert all(name in catalog.table() for name in names)
+    with pytest.raises(NotFound, match="among 80; find it with search"):
+        catalog["xyz"]
+
+
+def test_search_asks_for_no_other_facets(store, monkeypatch):
+    catalog = open_catalog(store)
+    monkeypatch.setattr(Catalog, "facets", None)
+    assert list(catalog.search(kind="bilayer", temperature=(300, 310))) == [DMPC]
+
+
+def test_facets_are_what_search_finds(store):
+    catalog = open_catalog(store)
+    facets = catalog.facets()
+    assert {"kind", "temperature", "tags", "sigma", "component", "lipid", "name"} <= set(facets)
+    assert not {"title", "digest", "recipe_digest", "sources", "composition", "versions"} & set(facets)
+    assert facets["tags"] == ["hydrated", "small"]
+    for key, values in facets.items():
+        assert all(len(catalog.search(**{key: value})) for value in values)
