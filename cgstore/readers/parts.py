@@ -12,8 +12,10 @@ from cgstore.errors import InputError
 from cgstore.frames import Frames, Reader
 from cgstore.readers.compressed import COMPRESSIONS, is_compressed, plain_suffix
 from cgstore.readers.dcd import open_dcd
+from cgstore.readers.gsd_files import open_gsd
+from cgstore.readers.hdf5 import open_hdf5
 from cgstore.readers.lammps import open_lammps
-from cgstore.readers.mdtraj_files import FORMATS, open_with_mdtraj
+from cgstore.readers.netcdf import open_netcdf
 from cgstore.readers.sources import Source, damage, find_files, source_of
 from cgstore.readers.text_gro import open_gro
 from cgstore.readers.text_pdb import open_pdb
@@ -33,7 +35,9 @@ _OPENERS: dict[str, Callable[[Path], Reader]] = {
     ".xtc": open_xtc,
     ".trr": open_trr,
     ".dcd": open_dcd,
-    **dict.fromkeys(FORMATS, open_with_mdtraj),
+    **dict.fromkeys((".nc", ".ncdf", ".netcdf"), open_netcdf),
+    **dict.fromkeys((".h5", ".hdf5", ".h5md"), open_hdf5),
+    ".gsd": open_gsd,
 }
 # These may be compressed.
 _TEXT: dict[str, Callable[[Path], Reader]] = {
