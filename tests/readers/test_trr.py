@@ -5,6 +5,7 @@ from pathlib import Path
 import MDAnalysis
 import mdtraj
 import numpy as np
+import pytest
 
 from cgstore.errors import InputError
 from cgstore.readers.trr import open_trr
@@ -80,6 +81,87 @@ def test_frames_without_positions_are_left_out_and_rare_velocities_dropped(tmp_p
     reader = open_trr(tmp_path / "c.trr")
     assert len(reader.time) == 2 * FRAMES
     assert reader.read(np.array([0])).velocity is None
+
+
+def test_frames_of_several_kinds_are_read_in_any_order(tmp_path: Path) -> None:
+    """As GROMACS writes them when positions, velocities and forces are asked for at different steps."""
+    single = []
+    position = np.random.default_rng(5).normal(size=(40, PARTICLES, 3))
+    for k, x in enumerate(position):
+        real = ">f8" if k % 7 == 3 else ">f4"
+        velocity = x * 2 if k % 3 == 0 else None
+        single.append(by_hand(x, velocity, real=real, step=k))
+    (tmp_path / "a.trr").write_bytes(b"".join(single))
+    reader = open_trr(tmp_path / "a.trr")
+    assert (reader.flaw, reader.step.tolist()) == ("", list(range(40)))
+    assert reader.time.tolist() == [0.5 * k for k in range(40)]
+    for chosen in (np.arange(40), np.random.default_rng(6).permutation(40), np.array([3, 3, 38])):
+        frames = reader.read(chosen)
+        assert (frames.position == position[chosen].astype(np.float32)).all()
+        assert frames.velocity is None
+
+
+def by_hand(
+    position: np.ndarray, velocity: np.ndarray | None = None, *, real: str = ">f4", step: int = 0, time: float = 0.5
+) -> bytes:
+    """Return one frame with a box of 3 nm; its time is a multiple of its step."""
+    width = np.dtype(real).itemsize
+    size = 3 * width * len(position)
+    sizes = [0, 0, 9 * width, 0, 0, 0, 0, size, 0 if velocity is None else size, 0, len(position), step, 0]
+    numbers = [[time * step, 0.0], (np.eye(3) * 3).ravel(), position.ravel()]
+    numbers += [] if velocity is None else [velocity.ravel()]
+    tag = np.array([1993, 13, 12], ">i4").tobytes() + b"GMX_trn_file"
+    return tag + np.array(sizes, ">i4").tobytes() + np.concatenate(numbers).astype(real).tobytes()
+
+
+def test_many_small_and_some_large_frames_are_indexed_alike(tmp_path: Path) -> None:
+    """Headers are compared in batches: small frames through windows of the file, large ones one by one."""
+    random = np.random.default_rng(7)
+    for particles, count in ((1, 9000), (500, 90)):
+        position = random.normal(size=(count, particles, 3)).astype(np.float32)
+        raw = b"".join(by_hand(x, step=k) for k, x in enumerate(position))
+        (tmp_path / "a.trr").write_bytes(raw)
+        reader = open_trr(tmp_path / "a.trr")
+        assert (len(reader.time), reader.flaw) == (count, "")
+        assert (reader.read(np.arange(count)).position == position).all()
+        chosen = random.permutation(count)[:20]
+        assert (reader.read(chosen).position == position[chosen]).all()
+
+
+def test_a_file_cut_anywhere_has_the_frames_before_the_cut(tmp_path: Path) -> None:
+    arrays = by_mdanalysis(tmp_path / "a.trr", velocities=True, forces=True)
+    raw = (tmp_path / "a.trr").read_bytes()
+    length = len(raw) // FRAMES
+    for cut in range(0, len(raw), 5):
+        (tmp_path / "a.trr").write_bytes(raw[:cut])
+        if cut < length:
+            with pytest.raises(InputError):
+                open_trr(tmp_path / "a.trr")
+            continue
+        reader = open_trr(tmp_path / "a.trr")
+        whole = cut // length
+        assert (len(reader.time), reader.flaw != "") == (whole, cut % length != 0)
+        np.testing.assert_allclose(reader.read(np.arange(whole)).force, arrays["f"][:whole], rtol=3e-7)
+
+
+def test_sizes_that_no_memory_has_are_a_flaw(tmp_path: Path) -> None:
+    frame = by_hand(np.zeros((3, 3)))
+    for particles in (2**31 - 1, 2**28):
+        sizes = np.frombuffer(frame[24:76], ">i4").copy()
+        sizes[[7, 10]] = min(12 * particles, 2**31 - 4), particles
+        lying = frame[:24] + sizes.tobytes() + frame[76:]
+        (tmp_path / "a.trr").write_bytes(frame + lying)
+        reader = open_trr(tmp_path / "a.trr")
+        assert len(reader.time) == 1
+        assert "frame 1" in reader.flaw
+
+
+def test_a_file_that_shrinks_is_an_input_error(tmp_path: Path) -> None:
+    by_mdanalysis(tmp_path / "a.trr", velocities=True, forces=True)
+    reader = open_trr(tmp_path / "a.trr")
+    (tmp_path / "a.trr").write_bytes((tmp_path / "a.trr").read_bytes()[:-1])
+    with pytest.raises(InputError, match="became shorter"):
+        reader.read(np.arange(FRAMES))
 
 
 def test_a_truncated_file_tells_its_complete_frames(tmp_path: Path) -> None:
