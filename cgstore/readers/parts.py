@@ -23,7 +23,7 @@ from cgstore.readers.text_xyz import open_xyz
 from cgstore.readers.trr import open_trr
 from cgstore.readers.xtc import open_xtc
 
-__all__ = ["RunReader", "Source", "open_run"]
+__all__ = ["TRAJECTORY_SUFFIXES", "RunReader", "Source", "open_part", "open_run"]
 
 Int = NDArray[np.int64]
 
@@ -46,6 +46,7 @@ _TEXT: dict[str, Callable[[Path], Reader]] = {
     **dict.fromkeys((".xyz", ".extxyz"), open_xyz),
 }
 _DUMPS = (".lammpstrj", ".lammpsdump", ".dump")  # text as well, in units that the recipe states
+TRAJECTORY_SUFFIXES = (*_OPENERS, *_TEXT, *_DUMPS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +126,7 @@ def open_run(
     if truncated not in ("error", "keep"):
         raise InputError(f'truncated: found {truncated!r}, expected "error" or "keep"')
     paths = find_files(archive, trajectory)
-    parts = tuple(_open_part(path, particles, units) for path in paths)
+    parts = tuple(_fitting_part(path, particles, units) for path in paths)
     good = [_good_frames(part, truncated) for part in parts]
     part = np.repeat(np.arange(len(parts)), good)
     frame = np.concatenate([np.arange(count) for count in good])
@@ -144,13 +145,28 @@ def open_run(
     return RunReader(particles, time[kept], step[kept], sources, parts, part[kept], frame[kept])
 
 
-def _open_part(path: Path, particles: int, units: str) -> Reader:
-    """Open one file by its suffix and compare its particles with those of the topology."""
+def open_part(path: Path, *, units: str = "real") -> Reader:
+    """Open one trajectory file by its suffix.
+
+    Parameters
+    ----------
+    path : of a kind in `TRAJECTORY_SUFFIXES`, text also compressed
+    units : what LAMMPS dumps are in
+
+    Raises
+    ------
+    InputError : the kind is unknown, or the file cannot be read
+    """
     opener = _opener(path, units)
     try:
-        opened = opener(path)
+        return opener(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _fitting_part(path: Path, particles: int, units: str) -> Reader:
+    """Open one file and compare its particles with those of the topology."""
+    opened = open_part(path, units=units)
     if opened.particles != particles:
         raise InputError(
             f"{path}: it has {opened.particles} particles, the topology has {particles}; "
@@ -167,9 +183,9 @@ def _opener(path: Path, units: str) -> Callable[[Path], Reader]:
     if suffix in _TEXT:
         return _TEXT[suffix]
     if suffix not in _OPENERS:
-        known = (*_OPENERS, *_TEXT, *_DUMPS)
         kind = suffix or path.suffix
-        raise InputError(f'{path}: trajectories of kind "{kind}" cannot be read{did_you_mean(kind, known)}')
+        hint = did_you_mean(kind, TRAJECTORY_SUFFIXES)
+        raise InputError(f'{path}: trajectories of kind "{kind}" cannot be read{hint}')
     if is_compressed(path):
         raise InputError(
             f"{path}: only text may be compressed ({', '.join(COMPRESSIONS)}), which {suffix} is not; unpack the file"
