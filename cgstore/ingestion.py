@@ -10,27 +10,24 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cgstore.catalog import write_catalog
+from cgstore.copying import Plan, copy_frames, open_plan
 from cgstore.errors import ConflictError, InputError, MissingExtra
-from cgstore.mapping import BeadMap, bead_map, composition_of
-from cgstore.provenance import begins_with, digest_of_file, provenance, same_description
-from cgstore.readers.parts import RunReader, open_run
-from cgstore.readers.topologies import read_topology
+from cgstore.provenance import begins_with, same_description
 from cgstore.recipe import Recipe, Run, load_recipe
-from cgstore.store.integrity import Manifest, list_datasets, list_versions, read_manifest, version_folder
-from cgstore.store.versions import Stage, stage
-from cgstore.topology import Topology
+from cgstore.store.integrity import Manifest, list_versions, read_manifest, version_folder
+from cgstore.store.mirrors import local_store, write_lists
+from cgstore.store.versions import stage
 
 __all__ = ["RunSummary", "ingest"]
 
 Progress = Callable[[str, int, int], None]
 
-BLOCK_BYTES = 32 * 2**20  # of float32 positions: what one run holds in memory while it is ingested
 _RETRIES = 2  # when another writer of the same dataset was quicker
 
 
@@ -54,41 +51,12 @@ class RunSummary:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """One run, opened: what will be read and how each level is made of it."""
-
-    recipe: Recipe
-    run: Run
-    reader: RunReader
-    atoms: Topology
-    beads: BeadMap | None
-    topology_digest: str
-    archive: Path
-
-    @property
-    def name(self) -> str:
-        """Return `system/run`."""
-        return f"{self.recipe.system.name}/{self.run.name}"
-
-    def topology(self, level: str) -> Topology:
-        """Return the particles of a level."""
-        return self.atoms if level == "atoms" or self.beads is None else self.beads.topology
-
-    def attrs(self, level: str) -> dict[str, Any]:
-        """Return the metadata and provenance of a level."""
-        known = provenance(
-            self.recipe, self.run, level, topology_digest=self.topology_digest, sources=self.reader.sources
-        )
-        return {**known, "composition": composition_of(self.atoms)}
-
-
 def ingest(
     recipe: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     archive: str | os.PathLike[str],
     store: str | os.PathLike[str],
-    jobs: int = 1,
+    jobs: int | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
     scheduler: str | None = None,
@@ -99,8 +67,8 @@ def ingest(
     ----------
     recipe : path of a recipe file, or several
     archive : the folder that the paths in the recipe are relative to; it is only read
-    store : folder of the store; made when missing
-    jobs : runs ingested at the same time, in threads
+    store : folder of the store, made when missing, or its URL (s3://bucket/prefix)
+    jobs : threads that read, map and encode, for all runs together; as many as there are cores by default
     dry_run : open everything, check everything, write nothing
     progress : called as `progress("system/run", frames done, frames in all)`
     scheduler : address of a Dask distributed scheduler whose workers see the same archive and store
@@ -129,20 +97,19 @@ def ingest(
         raise InputError(
             f"archive {archive}: no such folder; --archive is what the paths in the recipes are relative to"
         )
-    work = _Work(Path(archive), Path(store), dry_run)
+    threads = jobs or len(os.sched_getaffinity(0))
+    work = _Work(Path(archive), os.fspath(store), dry_run, threads)
     try:
         if scheduler:
             return _on_cluster(work, tasks, scheduler)
-        return _in_threads(work, tasks, jobs, progress or (lambda name, done, total: None))
+        return _in_threads(work, tasks, progress or _silent)
     finally:
-        if not dry_run and list_datasets(Path(store)):
-            write_catalog(Path(store))
+        if not dry_run:
+            write_lists(os.fspath(store), write_catalog)
 
 
-def _in_threads(work: "_Work", tasks: list[tuple[Recipe, Run]], jobs: int, progress: Progress) -> list[RunSummary]:
-    """Ingest runs in threads; the first failure or Ctrl-C stops the others at their next block."""
-    if jobs <= 1 or len(tasks) == 1:
-        return [work(item, run, progress) for item, run in tasks]
+def _in_threads(work: "_Work", tasks: list[tuple[Recipe, Run]], progress: Progress) -> list[RunSummary]:
+    """Ingest runs side by side; the first failure or Ctrl-C stops the others at their next block."""
     stop = threading.Event()
 
     def until_stopped(name: str, done: int, total: int) -> None:
@@ -150,14 +117,18 @@ def _in_threads(work: "_Work", tasks: list[tuple[Recipe, Run]], jobs: int, progr
             raise KeyboardInterrupt
         progress(name, done, total)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(work, item, run, until_stopped) for item, run in tasks]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    with ThreadPoolExecutor(work.threads, "cgstore-worker") as workers:
+        if work.threads == 1 or len(tasks) == 1:
+            return [work(item, run, progress, workers) for item, run in tasks]
+        # Those who only wait for the workers are threads of their own.
+        with ThreadPoolExecutor(work.threads, "cgstore-run") as pool:
+            futures = [pool.submit(work, item, run, until_stopped, workers) for item, run in tasks]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def _on_cluster(work: "_Work", tasks: list[tuple[Recipe, Run]], scheduler: str) -> list[RunSummary]:
@@ -184,49 +155,30 @@ class _Work:
     """The ingest of one run: a callable that travels to threads and workers."""
 
     archive: Path
-    store: Path
+    store: str
     dry_run: bool
+    threads: int
 
-    def __call__(self, recipe: Recipe, run: Run, progress: Progress) -> RunSummary:
+    def __call__(self, recipe: Recipe, run: Run, progress: Progress, workers: Executor | None = None) -> RunSummary:
         """Plan and ingest, again from the start when another writer was quicker."""
+        if workers is None:
+            with ThreadPoolExecutor(self.threads, "cgstore-worker") as own:
+                return self(recipe, run, progress, own)
         begin = time.perf_counter()
-        plan = _open_plan(recipe, run, self.archive)
+        plan = open_plan(recipe, run, self.archive)
         if self.dry_run:
             return _summary(plan, "planned", {}, 0, begin)
-        for _ in range(_RETRIES):
-            with contextlib.suppress(ConflictError):
-                return _write_run(plan, self.store, progress, begin)
-        return _write_run(plan, self.store, progress, begin)
+        names = [f"{plan.name}/{level}" for level in recipe.store.levels]
+        for attempt in range(_RETRIES + 1):
+            again = contextlib.suppress(*[ConflictError] if attempt < _RETRIES else [])
+            with again, local_store(self.store, names) as folder:
+                return _write_run(plan, folder, progress, begin, workers=workers, threads=self.threads)
+        raise AssertionError  # the last attempt returns or raises
 
 
-def _open_plan(recipe: Recipe, run: Run, archive: Path) -> _Plan:
-    """Open the files of a run and check all that can be checked before the first frame is decoded."""
-    path = archive / run.topology
-    if not path.is_file():
-        raise InputError(f"{recipe.path}: {run.topology}: no such file in the archive {archive}")
-    atoms = read_topology(path)
-    stated, found = recipe.system.composition, composition_of(atoms)
-    if not recipe.mapping and stated and stated != found:  # with a mapping, bead_map says it kind by kind
-        raise InputError(f"{recipe.path}: system.composition   found {stated}, the topology has {found}")
-    beads = bead_map(atoms, recipe) if recipe.mapping else None
-    reader = open_run(
-        archive,
-        trajectory=run.trajectory,
-        particles=len(atoms),
-        discard=run.discard,
-        stride=run.stride,
-        interval=run.interval,
-        truncated=run.truncated,
-    )
-    if not len(reader):
-        raise InputError(
-            f"{recipe.path}: run {run.name}: no frame is left of {', '.join(run.trajectory)}; "
-            f"discard is {run.discard:g} ps, stride {run.stride}"
-        )
-    return _Plan(recipe, run, reader, atoms, beads, digest_of_file(path), archive)
-
-
-def _write_run(plan: _Plan, store: Path, progress: Progress, begin: float) -> RunSummary:
+def _write_run(
+    plan: Plan, store: Path, progress: Progress, begin: float, *, workers: Executor, threads: int
+) -> RunSummary:
     """Stage every level from one reading of the frames, then publish them together."""
     levels = plan.recipe.store.levels
     current = {level: _current(store / plan.name / level) for level in levels}
@@ -243,37 +195,21 @@ def _write_run(plan: _Plan, store: Path, progress: Progress, begin: float) -> Ru
         for level in levels:
             manifest = current[level]
             base = manifest.version if manifest is not None and known[level] else None
-            stages[level] = stack.enter_context(stage(store / plan.name / level, base=base))
+            stages[level] = stack.enter_context(stage(store / plan.name / level, base=base, workers=workers))
+            if base is not None and (references := plan.references(level)):
+                stages[level].refer(references)
         progress(plan.name, first, total)
-        for start, stop in _blocks(first, total, len(plan.atoms)):
-            _append_block(plan, stages, known, start, stop)
-            progress(plan.name, stop, total)
+        report = partial(_report, progress, plan.name, total)
+        copy_frames(plan, stages, known, workers=workers, threads=threads, progress=report)
         for level in levels:
             stages[level].set_attrs(attrs[level])
         published = {level: stages[level].publish() for level in levels}
     return _summary(plan, _action(current, known, total), published, total - first, begin, _reason(current, known))
 
 
-def _append_block(plan: _Plan, stages: dict[str, Stage], known: dict[str, int], start: int, stop: int) -> None:
-    """Read frames start:stop once and append to each level what it does not have yet."""
-    frames = plan.reader.read(start, stop)
-    for level, staged in stages.items():
-        skip = max(0, known[level] - start)
-        if skip >= stop - start:
-            continue
-        part = frames[slice(skip, None)]
-        if level != "atoms" and plan.beads is not None:
-            part = plan.beads.apply(part)
-        if known[level] == 0 and start == 0:
-            precision = plan.recipe.store.precision
-            staged.create(plan.topology(level), part, precision=precision, attrs=plan.attrs(level))
-        staged.append(part)
-
-
-def _blocks(first: int, total: int, particles: int) -> list[tuple[int, int]]:
-    """Cut the frames that are new into blocks of a bounded size in memory."""
-    length = max(1, BLOCK_BYTES // (12 * max(particles, 1)))
-    return [(start, min(start + length, total)) for start in range(first, total, length)]
+def _report(progress: Progress, name: str, total: int, done: int) -> None:
+    """Say how far a run has come."""
+    progress(name, done, total)
 
 
 def _current(dataset: Path) -> Manifest | None:
@@ -282,7 +218,7 @@ def _current(dataset: Path) -> Manifest | None:
     return read_manifest(version_folder(dataset, versions[-1])) if versions else None
 
 
-def _frames_known(plan: _Plan, level: str, manifest: Manifest | None) -> int:
+def _frames_known(plan: Plan, level: str, manifest: Manifest | None) -> int:
     """Return how many of the run's frames the newest version holds: all of its frames, or none."""
     if manifest is None or manifest.attrs.get("lineage") != plan.attrs(level)["lineage"]:
         return 0
@@ -310,7 +246,7 @@ def _reason(current: dict[str, Manifest | None], known: dict[str, int]) -> str:
 
 
 def _summary(
-    plan: _Plan, action: str, manifests: dict[str, Manifest], new: int, begin: float, reason: str = ""
+    plan: Plan, action: str, manifests: dict[str, Manifest], new: int, begin: float, reason: str = ""
 ) -> RunSummary:
     """Gather what is reported about one run."""
     return RunSummary(

@@ -32,10 +32,12 @@ def lineage(recipe: Recipe, run: Run, level: str, *, topology_digest: str) -> st
     """Return the digest of everything but the trajectory that decides on the frames of a level."""
     return digest(
         {
-            "topology": topology_digest,
+            "topology": [topology_digest, recipe.masses, run.guess_bonds],
             "mapping": None if level == "atoms" else recipe.mapping_digest,
-            "selection": [run.discard, run.stride, run.interval],
+            "selection": [run.discard, run.until, run.stride, run.interval, run.units],
             "precision": recipe.store.precision,
+            "profile": recipe.store.profile,
+            "copied": level != "atoms" or recipe.store.copied,
         }
     )
 
@@ -51,6 +53,8 @@ def provenance(
         "level": level,
         **described,
         "precision": recipe.store.precision,
+        "profile": recipe.store.profile,
+        "copied": level != "atoms" or recipe.store.copied,
         "recipe": recipe.path.name,
         "recipe_digest": recipe.digest,
         "mapping_digest": None if level == "atoms" else recipe.mapping_digest,

@@ -52,7 +52,7 @@ def ingest(
     recipe: Annotated[list[Path], typer.Argument(help="Recipe files.", metavar="RECIPE")],
     archive: Annotated[Path, typer.Option(help="Folder that the paths in recipes are relative to.", metavar="DIR")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and count; write nothing.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.", metavar="N")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.", metavar="ADDRESS")] = None,
 ) -> None:
     """Bring runs from an archive into the store; what is there already is continued."""
@@ -64,7 +64,7 @@ def ingest(
         summaries = ingest(
             recipe,
             archive=archive,
-            store=shell.folder(),
+            store=shell.location(),
             jobs=jobs,
             dry_run=dry_run,
             progress=progress,
@@ -193,11 +193,43 @@ def verify(
     """Check that the store is whole; exit code 1 if it is not."""
     from cgstore.store.integrity import verify
 
-    problems = verify(shell.folder(), name or None, deep=deep)
+    problems = verify(shell.location(), name or None, deep=deep)
     count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
     sound = f"{shell.store}: sound" if deep else f"{shell.store}: no file is lost or resized; --deep reads them all"
     shell.answer({"store": shell.store, "problems": problems}, "\n".join([*problems, count]) if problems else sound)
     return int(bool(problems))
+
+
+@command(app, _STORE)
+def gc(
+    shell: Shell,
+    name: Annotated[list[str] | None, typer.Argument(help="Datasets; all by default.", metavar="NAME")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Remove versions but this many of the newest.", metavar="N")
+    ] = None,
+    older_than: Annotated[str | None, typer.Option(help='Only what is older, as in "30 days".', metavar="TIME")] = None,
+    pin: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep what this fit, or these catalogs, name; may be repeated.", metavar="PATH"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove remains, results about lost content and, with --keep, old versions."""
+    from dataclasses import asdict
+
+    from cgstore.store.collecting import collect, pinned_digests
+    from cgstore.units import parse_quantity
+
+    seconds = None if older_than is None else parse_quantity(older_than, "time") * 1e-12
+    pinned = pinned_digests(pin or ())
+    found = collect(shell.location(), name or None, keep=keep, older_than=seconds, pinned=pinned, dry_run=dry_run)
+    lines = [f"{item.dataset} {item.what}: {item.kind}, {item.bytes / 1e6:.2f} MB" for item in found]
+    total = sum(item.bytes for item in found) / 1e6
+    verb = "would free" if dry_run else "freed"
+    lines.append(f"{verb} {total:.2f} MB" if found else "nothing to remove")
+    shell.answer(
+        {"store": shell.store, "dry_run": dry_run, "collected": [asdict(item) for item in found]}, "\n".join(lines)
+    )
 
 
 @command(app, _STORE)

@@ -109,7 +109,8 @@ def unpack_scaled(
     Examples
     --------
     >>> values = np.empty((2, 1), np.float32)
-    >>> unpack_scaled(np.array([[250, 500, -32768]], np.int16), 1, False, np.float32(0.001), values), values[0, 0].item()
+    >>> packed = np.array([[250, 500, -32768]], np.int16)
+    >>> unpack_scaled(packed, 1, False, np.float32(0.001), values), values[0, 0].item()
     (True, 0.5)
     """
     columns = packed.shape[0]

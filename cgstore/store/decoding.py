@@ -151,7 +151,7 @@ def stored_chunks(folder: Path, array: zarr.Array[Any]) -> FrameArray:
         dims=array.ndim,
         shard=(array.shards or array.chunks)[0],
         frames=int(array.shape[0]),
-        scale=array.attrs.get("scale_factor"),
+        scale=attributes_of(array).get("scale_factor"),
     )
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from cgstore.errors import ConflictError, StoreError
 
-__all__ = ["is_orphan", "link_or_copy", "publish_folder", "replace_file", "stages_in", "staging", "sweep"]
+__all__ = ["fleeting", "is_orphan", "link_or_copy", "publish_folder", "replace_file", "stages_in", "staging", "sweep"]
 
 _PREFIX = ".stage-"
 _LOCK = ".lock"
+_fleeting: set[Path] = set()
 
 
 @contextmanager
@@ -168,8 +169,20 @@ def publish_folder(stage: Path, target: Path) -> None:
     _sync(target.parent)
 
 
+@contextmanager
+def fleeting(root: Path) -> Iterator[None]:
+    """Do not wait for the disk with anything below a folder that nobody will miss after a power cut."""
+    _fleeting.add(root)
+    try:
+        yield
+    finally:
+        _fleeting.discard(root)
+
+
 def _sync(path: Path) -> None:
     """Flush a file or folder to the disk; some network file systems cannot do folders."""
+    if _fleeting and not _fleeting.isdisjoint(path.parents):
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

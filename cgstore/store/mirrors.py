@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cgstore.errors import ConflictError, IntegrityError, NotFound, StoreError
+from cgstore.store.folders import fleeting
 from cgstore.store.integrity import (
     GIVEN_UP,
     Manifest,
@@ -78,6 +79,7 @@ def local_store(store: str | Path, names: Iterable[str]) -> Iterator[Path]:
     root = objects_at(str(store), writing=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgstore-")))
+        stack.enter_context(fleeting(folder))
         mirrors = [_fetch(root.below(name), folder / name, name, stack) for name in names]
         yield folder
         for mirror in mirrors:

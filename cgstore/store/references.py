@@ -20,7 +20,7 @@ from cgstore.kernels.xtc import PADDING, decode
 from cgstore.store.chunks import Chain
 from cgstore.store.shards import FrameArray
 
-__all__ = ["COLUMNS", "XTC_REFERENCES", "ReferencedFrames", "XtcReferences", "table_chain"]
+__all__ = ["COLUMNS", "XTC_REFERENCES", "ReferencedFrames", "XtcReferences", "table_chain", "table_of_frames"]
 
 XTC_REFERENCES = "cgstore.xtc_references"
 ARCHIVE = "CGSTORE_ARCHIVE"
@@ -130,7 +130,7 @@ class XtcReferences(ArrayBytesCodec):
 
 def _load(handle: int, path: Path, table: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read the bytes of frames and check each against its crc32c; return them and where each frame begins."""
-    _, offset, length, crc = table.T
+    offset, length = table[:, 1], table[:, 2]
     size = os.fstat(handle).st_size
     changed = IntegrityError(f"{path}: the referenced file is not what it was; restore it, or ingest it again")
     if (offset < 0).any() or (length < 0).any() or (offset > size).any() or (length > size - offset).any():
@@ -142,10 +142,36 @@ def _load(handle: int, path: Path, table: NDArray[np.int64]) -> tuple[NDArray[np
         start, stop = int(end[first] - length[first]), int(end[last - 1])
         if os.preadv(handle, [view[start:stop]], int(offset[first])) != stop - start:
             raise changed
-    for stop, count, expected in zip(end.tolist(), length.tolist(), crc.tolist(), strict=True):
-        if google_crc32c.value(data[stop - count : stop]) != expected:
-            raise changed
+    if (_checksums(data, end - length, end) != table[:, 3]).any():
+        raise changed
     return data, end - length
+
+
+def _checksums(data: NDArray[np.uint8], begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the crc32c of stretches of bytes."""
+    values = [google_crc32c.value(data[i:j]) for i, j in zip(begin.tolist(), end.tolist(), strict=True)]
+    return np.array(values, np.int64)
+
+
+def table_of_frames(path: Path, source: int, offset: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what a reference to frames of a file holds.
+
+    Parameters
+    ----------
+    path : the file
+    source : its number among the sources
+    offset, length : (frame,) bytes
+
+    Returns
+    -------
+    (frame, column of `COLUMNS`)
+
+    A file that becomes shorter meanwhile has other checksums when it is read.
+    """
+    table = np.column_stack([np.full(len(offset), source), offset, length, np.zeros(len(offset), np.int64)])
+    with path.open("rb", buffering=0) as file:
+        table[:, 3] = [google_crc32c.value(os.pread(file.fileno(), int(row[2]), int(row[1]))) for row in table]
+    return table
 
 
 def _spans(offset: NDArray[np.int64], length: NDArray[np.int64]) -> list[tuple[int, int]]:
