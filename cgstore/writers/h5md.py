@@ -70,7 +70,8 @@ def _put_particles(group: Any, topology: Topology, h5py: Any) -> None:
         group.create_dataset("species", data=numbers, dtype=h5py.enum_dtype(members, basetype="i4"))
     else:
         group["species"] = numbers
-    group["id"] = np.arange(1, len(topology) + 1, dtype=np.int32)
+    # From 0: then it does not matter whether a reader takes the ends of bonds for ids or for indices.
+    group["id"] = np.arange(len(topology), dtype=np.int32)
     for name, unit in (("mass", "u"), ("charge", "e")):
         group[name] = getattr(topology, name)
         group[name].attrs["unit"] = unit
@@ -83,7 +84,7 @@ def _put_particles(group: Any, topology: Topology, h5py: Any) -> None:
 
 
 def _put_terms(file: Any, group: Any, topology: Topology) -> None:
-    """Write bonds, angles and dihedrals, as indices from 0 into the group of the particles."""
+    """Write bonds, angles and dihedrals by the ids of the particles."""
     terms = {"bonds": topology.bond, "angles": topology.angle, "dihedrals": topology.dihedral}
     for name, term in terms.items():
         if len(term):

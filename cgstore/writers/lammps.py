@@ -54,7 +54,7 @@ def notes_on_dump(contents: Contents) -> list[str]:
     if len(np.unique(contents.step)) < len(contents.step):
         notes.append("frames are told apart by steps only, and the dataset has equal ones")
     if "box" not in contents.variables:
-        notes.append("a dump must have a box: it gets one with open boundaries (ff) from the origin to the farthest particle")
+        notes.append("a dump must have a box: it gets an open one (ff) from the origin to the farthest particle")
     return notes
 
 

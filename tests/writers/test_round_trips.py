@@ -1,7 +1,8 @@
 """What independent programs read from exported files, and what our own readers do."""
 
 import contextlib
-import importlib.util
+import shutil
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import xarray as xr
 
 from cgstore.readers.dcd import open_dcd
 from cgstore.readers.parts import open_run
+from cgstore.readers.topologies import read_topology
 from cgstore.writers import export
 
 Read = dict[str, Any]
@@ -64,8 +66,9 @@ def frame_of(step: Any) -> Read:
 
 
 def by_us(path: Path, ds: xr.Dataset) -> Read:
-    if path.suffix == ".h5md" and importlib.util.find_spec("cgstore.readers.hdf5") is None:
-        pytest.skip("no reader of H5MD")
+    if path.suffix == ".h5md":
+        reader = pytest.importorskip("cgstore.readers.hdf5").open_hdf5(path)
+        return reader.read(np.arange(len(reader.time))).arrays()
     interval = 2.5 if path.suffix in (".lammpstrj", ".dcd") else None
     run = open_run(path.parent, trajectory=[path.name], particles=ds.sizes["particle"], interval=interval)
     frames = run.read(0, len(run)).arrays()
@@ -230,3 +233,42 @@ def test_a_file_of_h5md_holds_the_whole_dataset(tmp_path: Path, make: Callable[.
         for name in ("position", "velocity", "box/edges"):
             assert group[name]["time"][:].tolist() == ds["time"].values.tolist()
             assert group[name]["step"][:].tolist() == ds["step"].values.tolist()
+
+
+@pytest.mark.parametrize("box", ["tilted", "none"])
+def test_a_file_of_h5md_is_a_topology_too(tmp_path: Path, make: Callable[..., xr.Dataset], box: str) -> None:
+    ds = make(box)
+    export(ds, tmp_path / "a.h5md")
+    found = read_topology(tmp_path / "a.h5md")
+    for name in ("name", "residue", "residue_id", "molecule", "mass", "charge", "bond"):
+        assert getattr(found, name).tolist() == ds[name].values.tolist()
+
+
+SCRIPT = """units real
+atom_style full
+region made {shape} 0 1 0 1 0 1 {tilt}
+create_box 4 made
+read_dump a.lammpstrj 2000 x y z vx vy vz q box yes add yes format native
+mass * 1
+run 0
+print "found $(count(all)) $(lx) $(ly) $(lz) $(x[3]) $(vy[3]) $(q[3])"
+"""
+
+
+@pytest.mark.skipif(shutil.which("lmp") is None, reason="needs LAMMPS")
+@pytest.mark.parametrize("box", ["right", "tilted"])
+def test_lammps_reads_its_dump(tmp_path: Path, make: Callable[..., xr.Dataset], box: str) -> None:
+    ds = make(box)
+    export(ds, tmp_path / "a.lammpstrj")
+    shape, tilt = ("block", "") if box == "right" else ("prism", "0.1 0 0")
+    (tmp_path / "in.lmp").write_text(SCRIPT.format(shape=shape, tilt=tilt))
+    words = ["lmp", "-in", "in.lmp", "-log", "none"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("found")]
+    edges = np.diagonal(ds["box"].values[2]) * 10
+    position = ds["position"].values[2, 2] * 10
+    inside = np.linalg.solve(ds["box"].values[2].T * 10.0, position)
+    wrapped = (inside - np.floor(inside)) @ ds["box"].values[2] * 10
+    expected = [32, *edges, wrapped[0], ds["velocity"].values[2, 2, 1] / 100, ds["charge"].values[2]]
+    np.testing.assert_allclose(np.array(line.split()[1:], float), expected, rtol=1e-5)
