@@ -6,6 +6,7 @@ processes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,21 +95,22 @@ class XtcReader:
 
     def _decode(self, frames: Int, kernel: Callable[[NDArray[np.uint8], Int, Int, slice], Int]) -> None:
         """Read frames batch by batch and hand each batch to a kernel."""
-        length = self.length[frames]
+        offset, length = self.offset[frames], self.length[frames]
         end = np.cumsum(length)
+        start = end - length
+        # Frames that follow each other in the file are read at once.
+        joined = np.zeros(len(frames), bool)
+        np.equal(offset[1:], offset[:-1] + length[:-1], out=joined[1:])
         edges = _edges(end)
-        largest = max((int(end[b - 1] - end[a] + length[a]) for a, b in edges), default=0)
-        data = np.empty(largest + PADDING, np.uint8)
+        data = np.empty(max((int(end[b - 1] - start[a]) for a, b in edges), default=0) + PADDING, np.uint8)
         with self.path.open("rb", buffering=0) as file:
             for first, last in edges:
                 part = slice(first, last)
-                begin = end[part] - length[part] - (end[first] - length[first])
-                # A span ends where the next frame does not follow its predecessor in the file.
-                offset = self.offset[frames[part]]
-                gap = np.flatnonzero(offset[1:] != offset[:-1] + length[part][:-1]) + 1
-                for a, b in zip([0, *gap.tolist()], [*gap.tolist(), last - first], strict=True):
+                begin = start[part] - start[first]
+                spans = [0, *(np.flatnonzero(~joined[first + 1 : last]) + 1).tolist(), last - first]
+                for a, b in pairwise(spans):
                     stop = int(begin[b - 1] + length[first + b - 1])
-                    fill(file, int(offset[a]), data[int(begin[a]) : stop], self.path)
+                    fill(file, int(offset[first + a]), data[int(begin[a]) : stop], self.path)
                 status = kernel(data, begin, length[part], part)
                 if status.any():
                     bad = int(np.argmax(status != 0))
@@ -118,6 +120,8 @@ class XtcReader:
 
 def _edges(end: Int) -> list[tuple[int, int]]:
     """Cut frames, of which the bytes up to the end of each are given, into batches."""
+    if not len(end) or end[-1] <= _BATCH:
+        return [(0, len(end))] if len(end) else []
     edges = []
     first, done = 0, 0
     while first < len(end):
