@@ -23,6 +23,7 @@ from cgstore.store.layout import (
     array_of,
     check_format,
     layout_of,
+    references_of,
 )
 from cgstore.store.manifests import MANIFEST, check_files, describe_files, read_sealed, seal, write_sealed
 from cgstore.store.trees import Folder, Tree, tree_of
@@ -267,9 +268,20 @@ def _verify_version(folder: Tree, name: str, version: int, *, deep: bool) -> lis
     problems = [f"{title}: {path} {problem}" for path, problem in found.items()]
     if (manifest.name, manifest.version) != (name, version):
         problems.append(f"{title}: the manifest is of {manifest.name} version {manifest.version}; the folder was moved")
-    if deep and not any(path.endswith("zarr.json") for path in found):
-        problems += _verify_content(folder.group(), manifest, title)
-    return problems
+    if any(path.endswith("zarr.json") for path in found):
+        return problems
+    if manifest.attrs.get("copied") is False:
+        lost = _lost_references(folder.group(), manifest, title)
+        if lost:
+            return problems + lost
+    return problems + (_verify_content(folder.group(), manifest, title) if deep else [])
+
+
+def _lost_references(group: zarr.Group, manifest: Manifest, title: str) -> list[str]:
+    """Return what is wrong with the files in which the positions of a version stay."""
+    references = references_of(array_of(group, "position"))
+    lost = references.lost(manifest.attrs["sources"]) if references else {}
+    return [f"{title}: {path} {problem}" for path, problem in lost.items()]
 
 
 def _verify_content(group: zarr.Group, manifest: Manifest, title: str) -> list[str]:

@@ -6,6 +6,7 @@ As a zarr codec it makes such an array look like any other; the numbers are thos
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -94,6 +95,22 @@ class XtcReferences(ArrayBytesCodec):
         if not 0 <= source < len(self.sources):
             raise IntegrityError(f"found a reference to source {source}, there are {len(self.sources)}; run verify")
         return self.folder() / self.sources[source]
+
+    def lost(self, sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Return what is wrong with the referenced files, by path: missing, or shorter than when they were ingested.
+
+        Parameters
+        ----------
+        sources : `path` and `size` of each, as the metadata of a version have them
+        """
+        problems = {}
+        for source in sources:
+            path = self.folder() / source["path"]
+            if not path.is_file():
+                problems[str(path)] = f"is missing; where the archive has moved, set {ARCHIVE} to its folder"
+            elif path.stat().st_size < source["size"]:
+                problems[str(path)] = f"has {path.stat().st_size} bytes, expected {source['size']} or more"
+        return problems
 
     def read(self, table: NDArray[np.int64], position: NDArray[np.float32]) -> None:
         """Decode frames from their files.
