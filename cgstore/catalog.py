@@ -31,7 +31,7 @@ from cgstore.intake_files import (
     write_text,
 )
 from cgstore.store.locations import checked
-from cgstore.store_index import INDEX, Index, check_row, parse_index, read_index, scan, write_catalog
+from cgstore.store_index import INDEX, MOST_BYTES, Index, check_row, parse_index, read_index, scan, write_catalog
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,6 +43,7 @@ __all__ = [
     "check_collections",
     "open_catalog",
     "plain_text",
+    "without_credentials",
     "write_catalog",
     "write_collections",
 ]
@@ -64,7 +65,6 @@ _LEFT = 'style="text-align:left"'
 _BACKGROUND = ("chunk_frames", "created_with", "lineage", "sources", "versions")  # not for tables
 _MOST_ROWS, _ENDS = 60, 10  # a longer table shows its ends
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_MOST_INDEX_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ def open_catalog(location: str | os.PathLike[str]) -> Catalog:
     if text.startswith("file://"):
         text = unquote(urlsplit(text).path)
     if is_remote(text):
-        return _open_url(checked(text))
+        return _open_url(without_credentials(text))
     path = Path(text)
     if path.is_dir():
         return _catalog(text, scan(path, read_index(path)))
@@ -273,6 +273,21 @@ def open_catalog(location: str | os.PathLike[str]) -> Catalog:
         f"{text}: no such store; make one with cgstore ingest RECIPE --archive DIR --store {text}, "
         "or name another with --store or the variable CGSTORE_STORE"
     )
+
+
+def without_credentials(location: str) -> str:
+    """Return a folder or URL, without closing slashes, if it may be shown and written down.
+
+    Raises
+    ------
+    InputError : a URL, or one in a chain such as `simplecache::s3://…`, has a user, a password or a query
+
+    Examples
+    --------
+    >>> without_credentials("simplecache::s3://bucket/store/")
+    'simplecache::s3://bucket/store'
+    """
+    return "::".join(checked(link) for link in location.split("::"))
 
 
 def write_collections(store: str | os.PathLike[str], folder: Path) -> list[Path]:
@@ -313,7 +328,7 @@ def _open_url(url: str) -> Catalog:
     if url.endswith((".yaml", ".yml")):
         return _from_listing(url)
     try:
-        text = read_bytes(f"{url}/{INDEX}", most=_MOST_INDEX_BYTES)
+        text = read_bytes(f"{url}/{INDEX}", most=MOST_BYTES)
         return _catalog(url, parse_index(text, where=f"{url}/{INDEX}"))
     except (InputError, StoreError) as error:  # of an older cgstore; or a place that is known only by its files
         _log.info("%s is not used: %s", INDEX, error)
@@ -323,7 +338,7 @@ def _open_url(url: str) -> Catalog:
 def _from_listing(file: str, *, store: str | None = None) -> Catalog:
     """Read a catalog from an intake YAML; that of a store lists what is inside the store, and nothing else."""
     entries = {}
-    for item in read_listing(file, check=checked):
+    for item in read_listing(file, check=without_credentials):
         name = str(item.name)
         try:
             check_row(name, item.metadata, where=file)

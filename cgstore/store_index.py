@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cgstore.errors import IntegrityError, NotFound, StoreError
+from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
 from cgstore.facets import lipids
-from cgstore.intake_files import NESTED_FROM, Listed, plan_files, remove_stale, write_text
+from cgstore.intake_files import NESTED_FROM, Listed, plan_files, read_bytes, remove_stale, write_text
 
 __all__ = [
     "INDEX",
+    "MOST_BYTES",
     "Index",
     "check_row",
     "clock_of",
@@ -37,6 +38,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 INDEX = "index.json"
+MOST_BYTES = 2**28  # of an index; ten thousand datasets take 13 MB
 _FORMAT = 1
 _MANIFEST = "MANIFEST.json"  # of cgstore.store.manifests, which brings zarr with it: not for those who only look
 _PART = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
@@ -307,11 +309,11 @@ def _without_collector() -> Iterator[None]:
 def read_index(store: Path) -> Index:
     """Read the index of a store; an empty one where there is none, or none that can be believed."""
     path = Path(store, INDEX)
-    try:
-        return parse_index(path.read_bytes(), where=str(path))
-    except FileNotFoundError:
+    if not path.exists():
         return Index()
-    except (OSError, IntegrityError) as error:
+    try:
+        return parse_index(read_bytes(os.fspath(path), most=MOST_BYTES), where=str(path))
+    except (InputError, StoreError) as error:
         _log.info("%s is not used: %s", path, error)
         return Index()
 

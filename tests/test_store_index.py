@@ -220,6 +220,9 @@ def test_a_damaged_index_is_not_used(store):
     for text in (b"", b"{}", sound[:-1], sound[: len(sound) // 2], sound + b" ", b"\xff" * 100, b"[" * 10**6):
         file.write_bytes(text)
         assert read_index(store) == Index()
+    with file.open("wb") as stream:
+        stream.truncate(2**40)  # takes no space on the disk
+    assert rows(store) == known
     file.unlink()
     file.mkdir()
     assert rows(store) == known
