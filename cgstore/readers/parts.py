@@ -107,8 +107,8 @@ def open_run(
     particles : what the topology has
     discard, until : ps, absolute, as in the files; frames at these very times are taken; None for no end
     stride : take every stride-th frame
-    interval : ps between frames, for files without usable times: frames are then numbered through from time 0, and
-        no repeated frames are looked for
+    interval : ps between frames, for files without usable times: frames are then numbered through from time 0. Repeated
+        frames are told by their steps, in parts that do not count from the beginning again
     truncated : "error", or "keep" to use the frames before the damage of a truncated or damaged file
     units : what LAMMPS dumps are in: "real", "metal", "nano" or "lj"; other formats know their units
 
@@ -135,8 +135,9 @@ def open_run(
         time = np.concatenate([_times(opened, count) for opened, count in zip(parts, good, strict=True)])
         kept = _without_repeats(time, part, paths)
     else:
-        time = np.arange(len(part)) * interval
-        kept = np.arange(len(part))
+        kept = _without_repeated_steps(step, part)
+        time = np.zeros(len(part))
+        time[kept] = np.arange(len(kept)) * interval
     kept = kept[time[kept] >= discard - _RESOLUTION * abs(discard)]
     if until is not None:
         kept = kept[time[kept] <= until + _RESOLUTION * abs(until)]
@@ -252,6 +253,22 @@ def _without_repeats(time: NDArray[np.float64], part: Int, paths: Sequence[Path]
                 'their own, files without usable times with interval = "… ps"'
             )
     return np.flatnonzero(later)
+
+
+def _without_repeated_steps(step: Int, part: Int) -> Int:
+    """Return the frames whose steps are beyond those before them; a part that counts from the beginning is new."""
+    if not len(part):
+        return part
+    kept: list[Int] = []
+    first = last = 0
+    for own in np.split(np.arange(len(part)), np.flatnonzero(np.diff(part)) + 1):
+        if kept and step[own[0]] > first:
+            own = own[step[own] > last]
+        else:
+            first = last = int(step[own[0]])
+        kept.append(own)
+        last = int(step[own].max(initial=last))
+    return np.concatenate(kept)
 
 
 def _without_empty_box(frames: Frames, path: Path) -> Frames:

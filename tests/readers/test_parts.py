@@ -214,6 +214,13 @@ def test_a_truncated_file_is_refused_unless_kept(tmp_path: Path) -> None:
     assert (reader.read(0, 3).position == whole.position[:3]).all()
 
 
+@pytest.mark.parametrize("interval", [None, 1.0])
+def test_a_file_without_a_sound_frame_leaves_nothing(tmp_path: Path, interval: float | None) -> None:
+    write(tmp_path / "a.xtc", [0, 1], box=float("nan"))
+    reader = run(tmp_path, "a.xtc", truncated="keep", interval=interval)
+    assert len(reader) == len(reader.read(0, 5)) == 0
+
+
 @pytest.mark.parametrize("count", [4, 15])
 def test_damage_in_the_middle_keeps_the_frames_before_it(tmp_path: Path, count: int) -> None:
     write(tmp_path / "a.xtc", range(9), particles=count)
@@ -274,6 +281,29 @@ def test_a_run_of_text_parts_plain_and_compressed(tmp_path: Path) -> None:
     assert frames.position.tobytes() == whole.position.tobytes()
     assert frames.box is not None
     assert frames.box[:, 0, 0].tolist() == [4, 6, 8]
+
+
+def test_repeated_frames_without_times_are_told_by_their_steps(tmp_path: Path) -> None:
+    head = "ITEM: TIMESTEP\n{0}\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n" + "0 999 \n" * 3
+    frame = head + "ITEM: ATOMS id x y z\n1 {0} 5 5\n"
+    parts = {
+        "a": (100, 110, 120),
+        "b": (120, 130, 140),
+        "c": (130, 140),
+        "d": (140, 150),
+        "e": (100, 110),
+        "f": (110, 120),
+    }
+    for name, steps in parts.items():
+        (tmp_path / f"{name}.dump").write_text("".join(frame.format(step) for step in steps))
+    reader = run(tmp_path, "*.dump", particles=1, interval=2.0, units="lj")
+    assert reader.step.tolist() == [100, 110, 120, 130, 140, 150, 100, 110, 120]
+    assert reader.time.tolist() == [2.0 * k for k in range(9)]
+    assert reader.part.tolist() == [0, 0, 0, 1, 1, 3, 4, 4, 5]
+    frames = reader.read(0, 9)
+    assert frames.position[:, 0, 0].tolist() == frames.step.tolist() == reader.step.tolist()
+    late = run(tmp_path, "[ab].dump", particles=1, interval=2.0, discard=4.0, stride=2)
+    assert late.step.tolist() == [120, 140]
 
 
 def test_binary_formats_are_not_unpacked(tmp_path: Path) -> None:
