@@ -1,8 +1,9 @@
-"""Write the golden stores of the disk format that this cgstore has: `python tests/data/golden/make.py`.
+"""Write the golden store of the disk format that this cgstore has: `python tests/data/golden/make.py`.
 
-Each holds 21 frames of six particles in chunks of 2 and shards of 8 frames, the last nine appended as a second version,
-once as integers on a grid and once lossless, with velocities, forces and weights. `golden_frames` says what a reader
-must see. A released format is never rewritten: a new format gets a folder of its own.
+Each dataset has 21 frames of six particles in chunks of 2 and shards of 8 frames (from format 2 on, 4 and 16 where
+there are no particles), the last nine appended as a second version: as integers on a grid, lossless, and from format 2
+on in the profile `small`; with velocities, forces and weights. `golden_frames` says what a reader must see. A format
+that was in use is never rewritten: a new one gets a folder of its own.
 """
 
 import sys
@@ -55,16 +56,18 @@ def golden_frames(*, gridded: bool) -> tuple[Frames, np.ndarray]:
     return frames, 1.0 + np.arange(21) / 8
 
 
-def write_store(folder: Path, **create: object) -> None:
-    """Write the two datasets, each in two versions."""
+DATASETS = {"grid": (0.001, "fast"), "lossless": (None, "fast"), "small": (0.001, "small")}
+
+
+def write_store(folder: Path) -> None:
+    """Write the datasets, each in two versions."""
     layout._CHUNK_BYTES, layout._SHARD_BYTES = 6 * PARTICLES, 8 * 6 * PARTICLES
-    for name, precision in (("grid", 0.001), ("lossless", None)):
+    layout._BLOCK_BYTES, layout._MOST_CHUNKS = 4 * 12 * PARTICLES, 4
+    for name, (precision, profile) in DATASETS.items():
         frames, weight = golden_frames(gridded=precision is not None)
-        dataset = folder / "golden" / "r1" / name
+        dataset, attrs = folder / "golden" / "r1" / name, {"kind": "liquid"}
         with stage(dataset) as first:
-            first.create(
-                golden_topology(), frames, precision=precision, attrs={"kind": "liquid"}, weighted=True, **create
-            )
+            first.create(golden_topology(), frames, precision=precision, attrs=attrs, weighted=True, profile=profile)
             first.append(frames[:12], weight=weight[:12])
             first.publish()
         with stage(dataset, base=1) as second:
