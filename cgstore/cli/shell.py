@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from cgstore.errors import CgstoreError, InputError
+from cgstore.store.locations import checked, is_url, redacted
 
 __all__ = ["INTERRUPTED", "Progress", "Shell", "align", "command", "complain"]
 
@@ -49,6 +50,16 @@ class Shell:
         if not self.quiet:
             sys.stderr.write(message + "\n")
 
+    def location(self) -> str | Path:
+        """Return the store as a folder of this machine, or as a URL without credentials.
+
+        Raises
+        ------
+        InputError : the URL carries credentials
+        """
+        location = checked(self.store)
+        return location if is_url(location) else Path(location)
+
     def folder(self) -> Path:
         """Return the store as a folder of this machine, for commands that write into it.
 
@@ -56,12 +67,10 @@ class Shell:
         ------
         InputError : the store is a URL
         """
-        location = self.store.removeprefix("file://")
-        if "://" in location:
-            raise InputError(
-                f"--store: found {location}, expected a folder; this command writes and needs a local store"
-            )
-        return Path(location)
+        location = self.location()
+        if not isinstance(location, Path):
+            raise InputError(f"--store: found {location}, expected a folder; this command keeps results in the store")
+        return location
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -124,7 +133,7 @@ def command(app: typer.Typer, panel: str) -> Callable[[Callable[..., int | None]
 
 def complain(message: str) -> None:
     """Write an error message."""
-    sys.stderr.write(f"cgstore: {message}\n")
+    sys.stderr.write(f"cgstore: {redacted(message)}\n")
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
@@ -141,6 +150,7 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 def _guard(call: Callable[[], int | None], shell: Shell) -> int:
     """Run a command; what it raises becomes one message and an exit code."""
     try:
+        checked(shell.store)
         with _log_to_stderr(shell):
             return call() or 0
     except KeyboardInterrupt:

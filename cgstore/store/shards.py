@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cgstore.errors import IntegrityError
 from cgstore.store.chunks import Chain, decode_chunk
+from cgstore.store.placeholders import fill
 
 __all__ = ["FrameArray", "ShardEnd", "shard_index", "split_chunks"]
 
@@ -109,6 +110,7 @@ class FrameArray:
         """Decode frames of one shard, counted in it."""
         chunk = self.chain.shape[0]
         path = self.path(shard)
+        fill(path)  # it may only hold the place of an object elsewhere
         try:
             with path.open("rb", buffering=0) as file:
                 pieces = _read_chunks(file.fileno(), self.shard // chunk, first // chunk, -(-last // chunk))
