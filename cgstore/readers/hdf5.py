@@ -19,7 +19,6 @@ from cgstore.frames import Frames
 from cgstore.readers.amber import AMBER, factor, frames_of
 from cgstore.readers.hdf5_arrays import Hdf5Array, Inventory, take_inventory
 from cgstore.readers.sources import damage
-from cgstore.readers.spans import convert
 from cgstore.readers.stated_units import factor_of
 
 __all__ = ["Hdf5Reader", "open_hdf5"]
@@ -43,12 +42,7 @@ class _Element:
 
     def of(self, frames: Int, real: type) -> NDArray[Any]:
         """Read it for frames, in our units."""
-        data = self.array.read(frames if self.row is None else self.row[frames])
-        if real is np.int64:
-            return data.astype(np.int64)
-        result: NDArray[Any] = np.empty(data.shape, real)
-        convert(data, self.factor, result)
-        return result
+        return self.array.read(frames if self.row is None else self.row[frames], real, self.factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

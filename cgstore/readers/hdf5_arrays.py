@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cgstore.errors import InputError, MissingExtra
 from cgstore.readers import hdf5_inventory
 from cgstore.readers.sources import fill
-from cgstore.readers.spans import LARGEST, spans
+from cgstore.readers.spans import LARGEST, convert, spans
 
 __all__ = ["Hdf5Array", "Inventory", "take_inventory"]
 
@@ -45,9 +45,9 @@ class Hdf5Array:
     rows: int
     attrs: Mapping[str, Any]
     values: NDArray[Any] | None  # of a small array: all of it
-    chunk: tuple[int, ...]  # one row where the array is contiguous
+    chunk: tuple[int, ...]  # all rows where the array is contiguous
     filters: tuple[int, ...]  # in the order of writing
-    offset: Int  # (chunk,) bytes, in the order of the array; one number where it is contiguous
+    offset: Int  # (chunk,) bytes, in the order of the array
     size: Int  # (chunk,) bytes
     mask: Int  # (chunk,) bits of filters that were not applied
 
@@ -56,40 +56,54 @@ class Hdf5Array:
         known = (_DEFLATE, _SHUFFLE, _FLETCHER)
         return [_NAMES.get(code, f"number {code}") for code in self.filters if code not in known]
 
-    def read(self, rows: Int) -> NDArray[Any]:
+    def read(self, rows: Int, real: type | None = None, factor: float = 1.0) -> NDArray[Any]:
         """Return these rows, in this order.
+
+        Parameters
+        ----------
+        rows : numbers less than `rows`
+        real : the type of the result; that of the file by default
+        factor : what the numbers are multiplied by
 
         Raises
         ------
         InputError : a chunk is damaged, or the file became shorter
         """
+        result = np.empty((len(rows), *self.shape[1:]), real or self.dtype)
         if self.values is not None:
-            return self.values[rows]
-        result = np.empty((len(rows), *self.shape[1:]), self.dtype)
+            convert(self.values[rows], factor, result)
+            return result
+        of, inside = np.divmod(rows, self.chunk[0])
         with self.path.open("rb", buffering=0) as file:
-            if not len(self.size):
+            if not self.filters and self.chunk[1:] == self.shape[1:]:
                 layout = np.dtype([("row", self.dtype, self.shape[1:])])
-                offset = self.offset[0] + rows * layout.itemsize
+                offset = self.offset[of] + inside * layout.itemsize
                 for some, data in spans(file, (layout,), np.zeros_like(rows), offset):
-                    result[some] = data["row"]
+                    convert(data["row"], factor, result[some])
                 return result
-            of = rows // self.chunk[0]
             for number in np.unique(of):
-                chosen = np.flatnonzero(of == number)
-                self._unpack(file, int(number), rows[chosen] - number * self.chunk[0], chosen, result)
+                numbers = np.flatnonzero(of == number)
+                chosen = _as_slice(numbers)
+                for target, part in self._unpacked(file, int(number), _as_slice(inside[numbers])):
+                    where: Any = (chosen, *target)
+                    if isinstance(chosen, slice):
+                        convert(part, factor, result[where])
+                        continue
+                    result[where] = part if factor == 1.0 else part.astype(np.float64) * factor
         return result
 
-    def _unpack(self, file: io.FileIO, number: int, inside: Int, chosen: Int, result: NDArray[Any]) -> None:
-        """Decode the chunks that lie side by side and put the chosen rows into the result."""
+    def _unpacked(
+        self, file: io.FileIO, number: int, inside: slice | Int
+    ) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
+        """Decode the chunks that lie side by side; yield where their rows belong across, and the chosen rows."""
         grid = [range(0, length, step) for length, step in zip(self.shape[1:], self.chunk[1:], strict=True)]
         across = math.prod(len(axis) for axis in grid)
         for k, place in enumerate(np.ndindex(*(len(axis) for axis in grid))):
-            data = self._decoded(file, number * across + k)
             corner = [axis[at] for axis, at in zip(grid, place, strict=True)]
-            part = tuple(slice(at, at + step) for at, step in zip(corner, self.chunk[1:], strict=True))
-            inner = tuple(slice(0, n - at) for n, at in zip(self.shape[1:], corner, strict=True))
-            target: Any = (chosen, *part)
-            result[target] = data[inside][(slice(None), *inner)]
+            ends = [min(at + step, n) for at, step, n in zip(corner, self.chunk[1:], self.shape[1:], strict=True)]
+            target = tuple(slice(at, end) for at, end in zip(corner, ends, strict=True))
+            inner = tuple(slice(0, end - at) for at, end in zip(corner, ends, strict=True))
+            yield target, self._decoded(file, number * across + k)[inside][(slice(None), *inner)]
 
     def _decoded(self, file: io.FileIO, k: int) -> NDArray[Any]:
         """Read one chunk and undo its filters."""
@@ -103,6 +117,12 @@ class Hdf5Array:
         if data is None or len(data) != expected:
             raise InputError(f"{self.path}: `{self.name}` is damaged: chunk {k} cannot be unpacked")
         return data.view(self.dtype).reshape(self.chunk)
+
+
+def _as_slice(numbers: Int) -> slice | Int:
+    """Return consecutive numbers as a slice, with which NumPy copies faster."""
+    consecutive = (np.diff(numbers) == 1).all()
+    return slice(int(numbers[0]), int(numbers[-1]) + 1) if consecutive else numbers
 
 
 def _undo(code: int, data: NDArray[np.uint8], most: int, width: int) -> NDArray[np.uint8] | None:
@@ -203,7 +223,13 @@ def _array(path: Path, name: str, found: Mapping[str, Any], table: Int, size: in
     """Make an array of its description, with the rows that are really in a file of this size."""
     dtype, shape = np.dtype(found["dtype"]), tuple(found["shape"])
     none = np.empty(0, np.int64)
-    fields: dict[str, Any] = {"values": None, "chunk": (1, *shape[1:]), "offset": none, "size": none, "mask": none}
+    fields: dict[str, Any] = {
+        "values": None,
+        "chunk": (max(shape[:1], default=1), *shape[1:]),
+        "offset": none,
+        "size": none,
+        "mask": none,
+    }
     row = math.prod(shape[1:]) * dtype.itemsize
     rows = 0
     if "values" in found:

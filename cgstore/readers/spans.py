@@ -60,7 +60,7 @@ def spans(
             yield slice(begin, end), buffer[:total].view(layout)
 
 
-def convert(data: NDArray[Any], factor: float, target: NDArray[np.floating]) -> None:
+def convert(data: NDArray[Any], factor: float, target: NDArray[Any]) -> None:
     """Write numbers of any precision and byte order, times a factor, into an array.
 
     A number beyond the range of float32 becomes infinite, which whoever checks for damage finds.
