@@ -208,8 +208,10 @@ def _group(inventory: Inventory) -> str:
 def _clock(inventory: Inventory, element: str, rows: int) -> tuple[Int | None, NDArray[np.float64] | None]:
     """Return the steps and the times (ps) of an element, None for what it does not have."""
     step, time = inventory.array(f"{element}/step"), inventory.array(f"{element}/time")
+    with np.errstate(invalid="ignore"):  # a step that is not finite
+        steps = None if step is None else _counted(step, rows).astype(np.int64)
     return (
-        None if step is None else _counted(step, rows).astype(np.int64),
+        steps,
         None if time is None else _counted(time, rows).astype(np.float64) * _unit(time, "time"),
     )
 
@@ -220,7 +222,8 @@ def _counted(array: Hdf5Array, rows: int) -> NDArray[Any]:
         offset = array.attrs.get("offset", 0)
         if not isinstance(offset, int | float):
             raise InputError(f"{array.path}: `{array.name}` has the offset {offset!r}; expected a number")
-        return np.asarray(np.arange(rows) * array.values.item() + offset)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.arange(rows) * float(array.values.item()) + float(offset)
     _check(array, (), integers=True)
     return array.read(np.arange(array.rows))
 
@@ -305,13 +308,10 @@ def _complete(elements: Mapping[str, _Element], claimed: int) -> tuple[int, str]
     """Return how many frames have all of their numbers in the file, and what is wrong with the next."""
     frames, flaw = claimed, ""
     for element in elements.values():
-        rows, total = element.array.rows, element.array.shape[0]
-        row = element.row
-        if row is None:
-            have = min(rows, claimed)
-        else:
-            have = len(row) if rows == total or (row < rows).all() else int(np.argmax(row >= rows))
-            have = min(have, claimed)
+        rows, row = element.array.rows, element.row
+        have = rows
+        if row is not None:
+            have = len(row) if (row < rows).all() else int(np.argmax(row >= rows))
         if have < frames:
             frames = have
             flaw = f"`{element.array.name}` of frame {have} (of {claimed}) was never written or is damaged"
@@ -320,6 +320,6 @@ def _complete(elements: Mapping[str, _Element], claimed: int) -> tuple[int, str]
 
 def _vectors(edges: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return box vectors of edges: lengths (frame, 3), or vectors already (frame, 3, 3)."""
-    vectors = edges[:, :, None] * np.eye(3) if edges.ndim == 2 else edges
     with np.errstate(over="ignore", invalid="ignore"):
+        vectors = edges[:, :, None] * np.eye(3) if edges.ndim == 2 else edges
         return np.asarray(vectors, np.float32)

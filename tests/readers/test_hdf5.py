@@ -346,6 +346,16 @@ def test_frames_that_were_never_written_are_a_flaw(tmp_path: Path) -> None:
     assert (reader.read(ALL[:5]).position == X[:5]).all()
 
 
+def test_fewer_velocities_than_their_steps_say_are_a_flaw(tmp_path: Path) -> None:
+    def shorten(group: Any) -> None:
+        del group["velocity/value"]
+        group["velocity/value"] = V[:5]
+
+    reader = open_hdf5(h5md(tmp_path / "a.h5md", also=shorten))
+    assert (len(reader.time), reader.flaw[:40]) == (5, "`particles/trajectory/velocity/value` of")
+    assert (reader.read(ALL[:5]).velocity == V[:5]).all()
+
+
 def test_huge_claims_take_no_memory(tmp_path: Path) -> None:
     def claim(group: Any) -> None:
         for name in ("position", "velocity", "force"):
