@@ -12,13 +12,11 @@ import numpy as np
 from numba import njit
 
 from cgstore.kernels.bits import int32_at, load
-from cgstore.kernels.xtc_stream import FIRST, LAST, PADDING, RADIX, SOUND, unpack
+from cgstore.kernels.xtc_stream import PADDING, SOUND, unpack
 
 __all__ = ["ENDED", "HEADER", "MORE", "PADDING", "REASONS", "TRUNCATED", "UNREADABLE", "codes", "decode", "headers"]
 
 HEADER = 96  # bytes; the longest header, that of magic 2023
-
-_FIRST, _LAST, _RADIX = FIRST, LAST, RADIX
 
 # Why `headers` stopped.
 MORE, ENDED, TRUNCATED, UNREADABLE = 0, 1, 2, 3
