@@ -137,14 +137,15 @@ def is_orphan(stage: Path) -> bool:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Give a file another content in one step: it is whole or as it was, also after a power cut."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
+    """Give a file of a published folder another content in one step: it is whole or as it was, also after a power cut.
+
+    The draft is staged beside the folder, so that it is swept like any stage if the process dies.
+    """
+    with staging(path.parent.parent) as staged:
+        draft = staged / path.name
         draft.write_bytes(content)
         _sync(draft)
         draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     _sync(path.parent)
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from cgstore.features import keep, kept
 from cgstore.store.folders import staging, sweep
@@ -154,8 +156,6 @@ def test_a_crash_at_any_file_operation_of_an_append_leaves_the_old_or_the_new_ve
 
 
 def test_a_crash_at_any_file_operation_of_keeping_a_result_leaves_none_or_all_of_it(audited, tmp_path):
-    import xarray as xr
-
     result = xr.Dataset({"rdf": ("r", np.arange(4.0))})
     question = {"name": "rdf", "version": 1, "parameters": {}, "dataset_digest": "d"}
 
@@ -170,6 +170,52 @@ def test_a_crash_at_any_file_operation_of_keeping_a_result_leaves_none_or_all_of
     assert crashes(audited, tmp_path, answer, start=1, stride=1, stay_dead=False, check=check) > 10
     assert len(kept(tmp_path / "d")) == 1
     assert audited.overwritten == []
+
+
+@pytest.mark.parametrize(("start", "stride", "stay_dead"), SCHEDULES)
+def test_a_crash_at_any_file_operation_of_gc_leaves_each_version_whole_or_gone(
+    audited, make, tmp_path, small_shards, start, stride, stay_dead
+):
+    from cgstore.store.collecting import collect
+
+    sound = tmp_path / "sound" / "dmpc" / "r1" / "cg"
+    for base in range(3):
+        make.publish(sound, make.frames(5, start=5 * base), base=base or None)
+    stale = {"name": "rdf", "version": 1, "parameters": {}, "dataset_digest": "0" * 64}
+    keep(sound, **stale, compute=lambda: xr.Dataset({"rdf": ("r", np.arange(4.0))}))
+    before = snapshot(sound)
+    store = tmp_path / "store"
+
+    def fresh() -> None:
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.copytree(sound.parents[2], store)
+
+    def check(k: int) -> None:
+        dataset = store / "dmpc" / "r1" / "cg"
+        now = snapshot(dataset)
+        assert {name: now[name] for name in before if name.startswith("v000003")} == {
+            name: content for name, content in before.items() if name.startswith("v000003")
+        }
+        for version in list_versions(dataset):
+            assert open_version(version_folder(dataset, version)).sizes["frame"] == 5 * version
+        assert all("left of a removed version" in problem for problem in verify(store, deep=True))
+        collect(store, keep=1)
+        assert list_versions(dataset) == [3]
+        assert verify(store, deep=True) == []
+        assert sorted(path.name for path in (dataset / "features").iterdir()) == []
+        fresh()
+
+    fresh()
+    count = crashes(
+        audited,
+        store,
+        lambda: collect(store, keep=1),
+        start=start,
+        stride=stride,
+        stay_dead=stay_dead,
+        check=check,
+    )
+    assert count * stride > 60
 
 
 WRITER = """
