@@ -7,6 +7,7 @@ suggestion, quantities are strings with a unit. Two files with the same meaning 
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,8 @@ __all__ = [
     "digest",
     "load_document",
     "parse_document",
+    "toml_key",
+    "toml_value",
 ]
 
 
@@ -78,6 +81,28 @@ def digest(content: Any) -> str:
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def toml_value(value: Any) -> str:
+    """Write plain data as a TOML value: text, numbers, lists, and tables on one line; keys are quoted where needed.
+
+    >>> print(toml_value({"POPC": 64, "Na+": 8}), toml_value(["a.xtc", True, 0.5]))
+    { POPC = 64, "Na+" = 8 } ["a.xtc", true, 0.5]
+    """
+    if isinstance(value, dict):
+        inner = ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, str):
+        # JSON escapes are those of TOML, but for the one control character that JSON leaves as it is.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, allow_nan=False)
+
+
+def toml_key(key: str) -> str:
+    """Write a key of a TOML table, bare where that is allowed."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
 def load_document(path: Path, model: type[Model]) -> Model:

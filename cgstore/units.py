@@ -3,6 +3,7 @@
 Inside cgstore every number is in nm, ps, kJ/mol, u, e, K, bar, degree; this is the only module that converts.
 """
 
+import re
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,12 @@ UNITS = {
     "pressure": "bar",
     "angle": "degree",
 }
+
+
+# pint would take what it does not know for nothing, "? u" for one u, and "3 4 u" for twelve.
+_QUANTITY = re.compile(
+    r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*[^\W\d_][\w/*^ .-]{0,40}|\s*[-+]?\d+\.?\d*\s*°C?\s*"
+)
 
 
 @cache
@@ -51,11 +58,14 @@ def parse_quantity(text: object, kind: str) -> float:
     20000.0
     >>> parse_quantity("1.2 angstrom", "length")
     0.12
+    >>> parse_quantity("? u", "mass")
+    Traceback (most recent call last):
+    cgstore.errors.InputError: found '? u', expected a mass with its unit; write for example "20 u"
     """
     unit = UNITS[kind]
     article = "an" if kind[0] in "ae" else "a"
     hint = f'found {text!r}, expected {article} {kind} with its unit; write for example "20 {unit}"'
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not _QUANTITY.fullmatch(text):
         raise InputError(hint)
     import pint
 

@@ -164,6 +164,8 @@ REFUSED = [
     ('"300 K"', '"300"', "system.temperature", "expected a temperature with its unit"),
     ('"300 K"', '"300 ps"', "system.temperature", "expected a temperature"),
     ('"300 K"', '"-3 K"', "system.temperature", "greater than 0"),
+    ('"300 K"', '"? K"', "system.temperature", "expected a temperature with its unit"),
+    ('"300 K"', '"3 00 K"', "system.temperature", "expected a temperature with its unit"),
     ("HOH = 10", "HOH = 0", "system.composition.HOH", "greater than or equal to 1"),
     ("HOH = 10", "HOH = 1.5", "system.composition.HOH", "integer"),
     ("kind ", "kindd ", "system.kindd", 'did you mean "kind"?'),

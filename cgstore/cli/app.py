@@ -8,6 +8,7 @@ import typer
 
 from cgstore.cli.data import app as data
 from cgstore.cli.learn import app as learn
+from cgstore.cli.recipes import app as recipes
 from cgstore.cli.shell import INTERRUPTED, complain
 
 __all__ = ["app", "main"]
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(data)
 app.add_typer(learn)
+app.add_typer(recipes, name="recipe", help="Draft a recipe, or import one.", rich_help_panel="The store")
 
 
 def _show_version(wanted: bool) -> None:

@@ -13,7 +13,7 @@ by residue, for files without an element column:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
 from cgstore.readers.stated_topologies import Stated
 
-__all__ = ["elements_of", "masses_of"]
+__all__ = ["MassesMissing", "elements_of", "masses_of"]
 
 Text = NDArray[np.str_]
 Float = NDArray[np.float64]
@@ -46,6 +46,14 @@ _IONS = {
 }
 _SITE = ""  # the "element" of a massless site of a water model
 _WATER_SITES = re.compile(r"M|MW\d?|EPW?\d?|LP\d?|L[12]")
+
+
+class MassesMissing(InputError):
+    """A topology has neither masses nor certain elements for the particles of these names."""
+
+    def __init__(self, message: str, names: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
 
 
 def masses_of(stated: Stated, masses: Mapping[str, float], path: Path) -> Float:
@@ -102,10 +110,11 @@ def _of_elements(stated: Stated, wanted: NDArray[np.bool_], path: Path) -> Float
     if unknown.any():
         names = sorted({str(name) for name in stated.name[unknown]})
         shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
-        raise InputError(
+        raise MassesMissing(
             f"{path}: no masses in the file, and no element is certain for the particles {shown}, which may be beads "
             "or united atoms; use a topology with masses (tpr, psf, prmtop, LAMMPS data), or state them: "
-            f'[masses] {names[0]} = "… u"'
+            f'[masses] {names[0]} = "… u"',
+            names,
         )
     return mass
 

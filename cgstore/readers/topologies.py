@@ -80,6 +80,8 @@ def read_topology(
             with reading(plain, plain_suffix(path)):
                 return _complete(stated, plain, masses or {}, guess_bonds)
         except InputError as error:
+            if plain == path:
+                raise
             raise InputError(str(error).replace(str(plain), str(path))) from error
 
 
