@@ -186,13 +186,17 @@ def _write_run(
     total = len(plan.reader)
     attrs = {level: plan.attrs(level) for level in levels}
     manifests = {level: manifest for level, manifest in current.items() if manifest is not None}
-    if all(known[level] == total and same_description(manifests[level].attrs, attrs[level]) for level in levels):
+    # After an interrupted or concurrent ingest only some levels may lack something.
+    behind = [
+        level for level in levels if known[level] < total or not same_description(manifests[level].attrs, attrs[level])
+    ]
+    if not behind:
         return _summary(plan, "unchanged", manifests, 0, begin)
 
     first = min(known.values())
     with contextlib.ExitStack() as stack:
         stages = {}
-        for level in levels:
+        for level in behind:
             manifest = current[level]
             base = manifest.version if manifest is not None and known[level] else None
             stages[level] = stack.enter_context(stage(store / plan.name / level, base=base, workers=workers))
@@ -201,10 +205,10 @@ def _write_run(
         progress(plan.name, first, total)
         report = partial(_report, progress, plan.name, total)
         copy_frames(plan, stages, known, workers=workers, threads=threads, progress=report)
-        for level in levels:
-            stages[level].set_attrs(attrs[level])
-        published = {level: stages[level].publish() for level in levels}
-    return _summary(plan, _action(current, known, total), published, total - first, begin, _reason(current, known))
+        for level, staged in stages.items():
+            staged.set_attrs(attrs[level])
+        manifests |= {level: staged.publish() for level, staged in stages.items()}
+    return _summary(plan, _action(current, known, total), manifests, total - first, begin, _reason(current, known))
 
 
 def _report(progress: Progress, name: str, total: int, done: int) -> None:

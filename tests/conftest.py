@@ -1,5 +1,9 @@
 """What all tests share."""
 
+import os
+import re
+import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -81,3 +85,68 @@ def _beads(particles: int) -> Topology:
         charge=np.zeros(particles),
         **{term: np.empty((0, width), np.int32) for term, width in none.items()},
     )
+
+
+class Crash(BaseException):
+    """What the audit hook raises; no `except Exception` can swallow it."""
+
+
+class Hook:
+    """Counts the operations that change files below `root`, and fails one of them, or all from one on."""
+
+    published = re.compile(r"/(v\d{6}|features/[a-z]+-[0-9a-f]{16})/")
+    changes = frozenset({"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"})
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+    def __init__(self) -> None:
+        self.root, self.seen, self.fail_at, self.stay_dead, self.failed = "", 0, 0, False, ""
+        self.overwritten: list[str] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if not self.root or (event not in self.changes and event != "open"):
+            return
+        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & self.writing):
+            return
+        paths = [os.fsdecode(path) for path in arguments[:2] if isinstance(path, (str, bytes, os.PathLike))]
+        dead = self.stay_dead and self.seen >= self.fail_at > 0
+        # Removing a tree uses names relative to open folders.
+        if not any(path.startswith(self.root) or (dead and not path.startswith("/")) for path in paths):
+            return
+        if event == "open" and self.published.search(paths[0]):
+            self.overwritten.append(paths[0])
+        with self.lock:
+            self.seen += 1
+            if self.seen == self.fail_at or dead:
+                self.failed = event
+                raise Crash(f"{event} {paths}")
+
+    def crashes(
+        self, root: Path, operation: Callable[[], object], *, start: int, stride: int, stay_dead: bool, check: Callable
+    ) -> int:
+        """Fail the start-th, start + stride-th … change of files until `operation` succeeds; count the crashes."""
+        for count, k in enumerate(range(start, 10_000, stride)):
+            self.root, self.seen, self.fail_at, self.stay_dead = str(root), 0, k, stay_dead
+            try:
+                operation()
+            except Crash:
+                pass
+            else:
+                assert self.seen < k, "a crash was swallowed"
+                return count
+            finally:
+                self.root = ""
+            check(k)
+        raise AssertionError("never succeeds")
+
+    def could_not_clean(self) -> bool:
+        """Say whether the crash hit the cleaning up itself, so that an orphan is left for the next writer to sweep."""
+        return self.stay_dead or self.failed in ("os.remove", "os.rmdir")
+
+
+@pytest.fixture(scope="session")
+def audited() -> Hook:
+    """The hook; it cannot be removed again, so there is one per process and it sleeps between tests."""
+    hook = Hook()
+    sys.addaudithook(hook)
+    return hook

@@ -1,8 +1,6 @@
 """Crashes at any file operation, kills and interrupts: the store is at the old or at the new version, never between."""
 
-import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -20,75 +18,6 @@ from cgstore.store.folders import staging, sweep
 from cgstore.store.integrity import verify, version_folder
 from cgstore.store.opening import open_version
 from cgstore.store.versions import list_versions, stage
-
-PUBLISHED = re.compile(r"/(v\d{6}|features/[a-z]+-[0-9a-f]{16})/")
-CHANGES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-
-
-class Crash(BaseException):
-    """What the audit hook raises; no `except Exception` can swallow it."""
-
-
-class Hook:
-    """Counts the operations that change files below `root`, and fails one of them, or all from one on."""
-
-    def __init__(self) -> None:
-        self.root, self.seen, self.fail_at, self.stay_dead, self.failed = "", 0, 0, False, ""
-        self.overwritten: list[str] = []
-        self.lock = threading.Lock()
-
-    def __call__(self, event: str, arguments: tuple) -> None:
-        if not self.root or (event not in CHANGES and event != "open"):
-            return
-        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & WRITING):
-            return
-        paths = [os.fsdecode(path) for path in arguments[:2] if isinstance(path, (str, bytes, os.PathLike))]
-        dead = self.stay_dead and self.seen >= self.fail_at > 0
-        # Removing a tree uses names relative to open folders.
-        if not any(path.startswith(self.root) or (dead and not path.startswith("/")) for path in paths):
-            return
-        if event == "open" and PUBLISHED.search(paths[0]):
-            self.overwritten.append(paths[0])
-        with self.lock:
-            self.seen += 1
-            if self.seen == self.fail_at or dead:
-                self.failed = event
-                raise Crash(f"{event} {paths}")
-
-
-HOOK = Hook()
-
-
-@pytest.fixture(scope="module")
-def audited() -> Hook:
-    """The hook; it cannot be removed again, so there is one per process and it sleeps between tests."""
-    if not getattr(sys, "_cgstore_audited", False):
-        sys.addaudithook(HOOK)
-        sys._cgstore_audited = True
-    return HOOK
-
-
-def crashes(hook: Hook, root: Path, operation, *, start: int, stride: int, stay_dead: bool, check) -> int:
-    """Fail the start-th, start + stride-th … change of files in `operation` until it succeeds; return the crashes."""
-    for count, k in enumerate(range(start, 10_000, stride)):
-        hook.root, hook.seen, hook.fail_at, hook.stay_dead = str(root), 0, k, stay_dead
-        try:
-            operation()
-        except Crash:
-            pass
-        else:
-            assert hook.seen < k, "a crash was swallowed"
-            return count
-        finally:
-            hook.root = ""
-        check(k)
-    raise AssertionError("never succeeds")
-
-
-def could_not_clean(hook: Hook) -> bool:
-    """Say whether the crash hit the cleaning up itself, so that an orphan may be left for the next writer to sweep."""
-    return hook.stay_dead or hook.failed in ("os.remove", "os.rmdir")
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -116,11 +45,11 @@ def test_a_crash_at_any_file_operation_of_the_first_version_leaves_none_or_all_o
             for version in list_versions(dataset):
                 version_folder(dataset, version).rename(dataset.parents[3] / f"done-{k}-{version}")
         else:
-            assert could_not_clean(audited) or not dataset.exists()
+            assert audited.could_not_clean() or not dataset.exists()
 
     first_version = lambda: make.publish(dataset, frames)  # noqa: E731
-    count = crashes(
-        audited, dataset.parents[2], first_version, start=start, stride=stride, stay_dead=stay_dead, check=check
+    count = audited.crashes(
+        dataset.parents[2], first_version, start=start, stride=stride, stay_dead=stay_dead, check=check
     )
     assert count * stride > 100
     assert list_versions(dataset) == [1]
@@ -143,10 +72,10 @@ def test_a_crash_at_any_file_operation_of_an_append_leaves_the_old_or_the_new_ve
             assert {name: content for name, content in snapshot(dataset).items() if "v000001" in name} == before
             version_folder(dataset, 2).rename(dataset.parents[3] / f"done-{k}")
         assert snapshot(dataset) == before
-        assert could_not_clean(audited) or not list(dataset.glob(".stage-*"))
+        assert audited.could_not_clean() or not list(dataset.glob(".stage-*"))
 
     append = lambda: make.publish(dataset, far, base=1)  # noqa: E731
-    count = crashes(audited, dataset.parents[2], append, start=start, stride=stride, stay_dead=stay_dead, check=check)
+    count = audited.crashes(dataset.parents[2], append, start=start, stride=stride, stay_dead=stay_dead, check=check)
     assert count * stride > 100
     # The last try succeeded on top of whatever the crashes before it had left, and swept it.
     assert sorted(path.name for path in dataset.iterdir()) == ["v000001", "v000002"]
@@ -167,7 +96,7 @@ def test_a_crash_at_any_file_operation_of_keeping_a_result_leaves_none_or_all_of
             assert k > 10
             entry.folder.rename(tmp_path / f"done-{k}")
 
-    assert crashes(audited, tmp_path, answer, start=1, stride=1, stay_dead=False, check=check) > 10
+    assert audited.crashes(tmp_path, answer, start=1, stride=1, stay_dead=False, check=check) > 10
     assert len(kept(tmp_path / "d")) == 1
     assert audited.overwritten == []
 
@@ -206,8 +135,7 @@ def test_a_crash_at_any_file_operation_of_gc_leaves_each_version_whole_or_gone(
         fresh()
 
     fresh()
-    count = crashes(
-        audited,
+    count = audited.crashes(
         store,
         lambda: collect(store, keep=1),
         start=start,
