@@ -128,6 +128,15 @@ def test_a_copy_in_another_format_is_left_out(tmp_path: Path) -> None:
     assert any("md.dcd: taken for a copy of md.xtc" in remark for remark in draft.remarks)
 
 
+def test_of_two_copies_the_one_with_usable_times_is_taken(tmp_path: Path) -> None:
+    folder = place(tmp_path / "a", "system.tpr")
+    xtc(folder / "md.xtc", [0, 1])
+    text = "".join(f"{PARTICLES}\nframe\n" + "C 1.0 2.0 3.0\n" * PARTICLES for _ in range(3))
+    (folder / "md.xyz").write_text(text)
+    _, recipe = drafted(folder, tmp_path)
+    assert [run.trajectory for run in recipe.run] == [("md.xtc",)]
+
+
 def test_what_is_its_own_topology_needs_no_other_file(tmp_path: Path) -> None:
     folder = place(tmp_path / "a", "system.h5md")
     _, recipe = drafted(folder, tmp_path)

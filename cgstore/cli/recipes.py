@@ -10,7 +10,7 @@ from cgstore.errors import InputError
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer()
 _PANEL = "Recipes"
 
 Output = Annotated[

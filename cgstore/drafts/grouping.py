@@ -92,14 +92,15 @@ def _bare(path: Path) -> str:
 
 
 def _one_format(parts: Sequence[Part], found: Found) -> list[Part]:
-    """Leave out copies of a file in another format; the one with the most frames stays, then the first."""
+    """Leave out copies of a file in another format; usable times and more frames decide which of them stays."""
     best: dict[str, Part] = {}
     for part in parts:
         name = _bare(part.path)
         other = best.setdefault(name, part)
         if other is part:
             continue
-        kept, left = (part, other) if len(part.time) > len(other.time) else (other, part)
+        better = (part.timed, len(part.time)) > (other.timed, len(other.time))
+        kept, left = (part, other) if better else (other, part)
         best[name] = kept
         found.left_out.append(f"{left.path}: taken for a copy of {kept.path.name}")
     return sorted(best.values(), key=lambda part: natural(part.path.name))

@@ -6,8 +6,8 @@ by residue, for files without an element column:
 
 * a residue with at least two carbons, no fewer of them than of other elements, and not a single hydrogen is made of
   united atoms or beads;
-* a particle that is alone in its residue is an ion or a noble gas, never a lone C, N, O, P, S, B or H, and a CA is
-  calcium only in a residue called so;
+* a particle that is alone in its residue is an ion or a noble gas, never a lone C, N, O, P, S, B or H; a PO4 there is
+  no polonium, a W no tungsten, and a CA is calcium only in a residue called so;
 * in a file without any hydrogen, one particle without an element makes all others uncertain too, even if its own
   mass is stated: the ions of a coarse-grained model are called like bare ones and weigh more.
 """
@@ -31,7 +31,11 @@ Float = NDArray[np.float64]
 # Two-letter elements that an atom of a larger residue can be called after; CA, CD, HG, NA … are C, C, H, N there.
 _TWO_LETTERS = ("Ag", "Al", "Au", "Br", "Cl", "Cu", "Fe", "Li", "Mg", "Mn", "Pt", "Se", "Si", "Ti", "Zn")
 _ONE_LETTER = "BCFHINOPS"
-_NEVER_ALONE = ("B", "C", "H", "N", "O", "P", "S")
+# Ions and noble gases, which are found alone in their residue.
+_ALONE = (
+    *("HE", "NE", "AR", "KR", "XE", "F", "CL", "BR", "I", "LI", "NA", "K", "RB", "CS", "BE", "MG", "CA", "SR", "BA"),
+    *("AL", "MN", "FE", "NI", "CU", "ZN", "CD", "HG", "PB", "AG", "AU"),
+)
 # Ions as CHARMM calls them.
 _IONS = {
     "SOD": "Na",
@@ -153,11 +157,10 @@ def _from_name(name: str, residue: str, alone: bool) -> str:
     letters = re.sub(r"^[^A-Za-z]*([A-Za-z]*).*$", r"\1", name)
     if alone and letters.upper() in _IONS:
         return _IONS[letters.upper()]
-    # Alone a name is that of an ion or a noble gas as a whole; a W is the water bead of Martini, not tungsten.
     if alone and letters == "CA" and not residue.upper().startswith(("CA", "ION")):
         return ""  # the trace of a protein, not calcium
     if alone:
-        return letters if len(letters) <= 2 and letters.upper() not in (*_NEVER_ALONE, "W") else ""
+        return letters if letters.upper() in _ALONE else ""
     if letters[:2].capitalize() in _TWO_LETTERS or letters[1:2].islower():
         return letters[:2]
     first = letters[:1].upper()

@@ -106,7 +106,7 @@ def _h5md(arrays: Mapping[str, NDArray[Any]], path: Path) -> Stated:
     columns = {name: _column(arrays, group, names, order) for name, names in _COLUMNS.items()}
     species = columns["species"]
     name = columns["name"] if columns["name"] is not None else species
-    name = np.full(particles, "X") if name is None else as_text(name.tolist())
+    name = np.full(particles, "X") if name is None else _words(name)
     residue_id, molecule = (
         None if columns[key] is None else _numbers(columns[key]) for key in ("residue_id", "molecule")
     )
@@ -115,7 +115,7 @@ def _h5md(arrays: Mapping[str, NDArray[Any]], path: Path) -> Stated:
     number = None if ids is None else ids[order]
     return Stated(
         name=name,
-        type=name if species is None else as_text(species.tolist()),
+        type=name if species is None else _words(species),
         residue=None if columns["residue"] is None else as_text(columns["residue"].tolist()),
         residue_number=residue_id,
         residue_id=residue_id,
@@ -161,6 +161,13 @@ def _numbers(values: NDArray[Any]) -> NDArray[np.int64]:
     if values.dtype.kind in "iuf":
         return values.astype(np.int64)
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _words(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Return text; species may be whole numbers that are kept as floats."""
+    if values.dtype.kind == "f" and (values == np.rint(values)).all():
+        values = values.astype(np.int64)
+    return as_text(values.tolist())
 
 
 def _box(arrays: Mapping[str, NDArray[Any]], group: str) -> NDArray[np.float64]:

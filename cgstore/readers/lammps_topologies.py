@@ -24,6 +24,7 @@ _STYLES = {
     "molecular": ("id", "mol", "type"),
     "full": ("id", "mol", "type", "q"),
 }
+_OTHER_STYLES = ("body", "dipole", "edpd", "electron", "ellipsoid", "hybrid", "line", "sphere", "template", "tri")
 _MASS = {"real": 1.0, "metal": 1.0, "nano": 602214.076, "lj": 1.0}  # u in the unit of the file; nano has attograms
 _LENGTH = {"real": 0.1, "metal": 0.1, "nano": 1.0, "lj": 1.0}  # nm
 _TERMS = {"Bonds": 2, "Angles": 3, "Dihedrals": 4}
@@ -115,7 +116,8 @@ def _columns(rows: Rows, hint: str, labels: Mapping[str, str], path: Path) -> di
     width = len(rows[0])
     if any(len(row) != width for row in rows):
         raise ValueError("the atoms have different numbers of columns")
-    style = hint.split()[0] if hint else _guess_style(rows)
+    said = hint.split()[0] if hint else ""  # what stands there may be any comment
+    style = said if said in _STYLES or said in _OTHER_STYLES else _guess_style(rows)
     if style not in _STYLES:
         raise InputError(
             f'{path}: found the atom style "{style}", expected {" | ".join(_STYLES)}{did_you_mean(style, _STYLES)}'

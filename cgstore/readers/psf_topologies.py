@@ -42,15 +42,18 @@ def read_psf(path: Path) -> Stated:
     if [int(one) for one in number] != list(range(1, len(rows) + 1)):
         raise ValueError("the atoms are not numbered 1, 2, 3 …")
     keys = list(zip(segment, resid, residue, strict=True))
+    residue_number = np.cumsum([0] + [before != after for before, after in pairwise(keys)])
+    bond = terms.get("NBOND", no_terms(2))
     return Stated(
         name=as_text(name),
         type=as_text(kind),
         residue=as_text(residue),
-        residue_number=np.cumsum([0] + [before != after for before, after in pairwise(keys)]),
+        residue_number=residue_number,
+        together=None if len(bond) else residue_number,  # a PSF may come without its terms
         residue_id=np.array([leading_number(one) for one in resid]),
         mass=np.array(mass, np.float64),
         charge=np.array(charge, np.float64),
-        bond=terms.get("NBOND", no_terms(2)),
+        bond=bond,
         angle=terms.get("NTHETA", no_terms(3)),
         dihedral=terms.get("NPHI", no_terms(4)),
     )

@@ -61,6 +61,8 @@ def reading(path: Path, format: str) -> Iterator[None]:
         yield
     except CgstoreError:
         raise
+    except ImportError as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
     except EOFError as error:
         raise InputError(f"{path}: the {format} file ends in the middle; it is truncated or damaged") from error
     # A parser can fail in any way on bytes that are not what they should be.

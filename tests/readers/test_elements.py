@@ -41,6 +41,8 @@ POPC = "POPC NC3 PO4 GL1 GL2 C1A D2A C3A C4A C1B C2B C3B C4B"
         (("DMSO S O C1 C2",), "C1, C2, O, S"),
         (("MET C",), "C"),
         (("P4 P4",), "P4"),
+        (("DPPC PO4",), "PO4"),
+        (("POPC NC3", "POPC PO4"), "NC3, PO4"),
         (("ALA CA", "GLY CA"), "CA"),  # a trace of alpha carbons is no calcium
         (("SWM4 OH2 DOH2 OM H1 H2",), "DOH2, OM"),
     ],

@@ -121,6 +121,12 @@ def test_psf_columns_are_found_in_every_dialect(
     assert topology.bond.tolist() == [[0, 1], [0, 2]]
 
 
+def test_a_psf_without_terms_has_its_residues_as_molecules(tmp_path: Path) -> None:
+    text = psf("", standard, 8).split("2 !NBOND")[0] + "0 !NBOND\n"
+    (tmp_path / "a.psf").write_text(text)
+    assert read_topology(tmp_path / "a.psf").molecule.tolist() == [0, 0, 0]
+
+
 # ---- LAMMPS in its units and atom styles ----
 
 
@@ -139,11 +145,11 @@ def data_file(atoms: list[str], style: str = "", masses: str = "1 10.0\n2 20.0\n
         ("atomic", ["1 1 0 0 0", "2 2 1 1 1", "3 2 2 2 2"], [0, 0, 0], [0, 1, 2]),
     ],
 )
-@pytest.mark.parametrize("hinted", [True, False])
+@pytest.mark.parametrize("hint", ["{style}", "", "I like comments"])
 def test_lammps_columns_follow_from_the_atom_style(
-    tmp_path: Path, style: str, rows: list[str], charges: list[float], molecules: list[int], hinted: bool
+    tmp_path: Path, style: str, rows: list[str], charges: list[float], molecules: list[int], hint: str
 ) -> None:
-    (tmp_path / "a.data").write_text(data_file(rows[::-1], style if hinted else ""))
+    (tmp_path / "a.data").write_text(data_file(rows[::-1], hint.format(style=style)))
     topology = read_topology(tmp_path / "a.data")
     assert topology.mass.tolist() == [10, 20, 20]
     assert topology.charge.tolist() == charges
