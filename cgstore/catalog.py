@@ -193,17 +193,16 @@ class Catalog:
         NotFound : no dataset has this facet; the message says which there are
         InputError : a text where the facet is a number, or a range where it is a text
         """
-        tests = []
-        for key, wanted in facets.items() if self.entries else ():
-            values = in_order({value for found in self._column(key) for value in found})
-            check_question(key, wanted, {key: values} if values else self.facets(), where=self.location)
-            tests.append((self._column(key), matcher(wanted)))
-        kept = {
-            name: entry
-            for place, (name, entry) in enumerate(self.entries.items())
-            if all(test(column[place]) for column, test in tests)
-        }
-        return Catalog(self.location, kept)
+        columns = {key: self._column(key) for key in (facets if self.entries else ())}
+        for key, column in columns.items():
+            values = in_order({value for found in column for value in found})
+            check_question(key, facets[key], {key: values} if values else self.facets(), where=self.location)
+        places = list(range(len(self)))
+        for key, column in columns.items():
+            is_wanted = matcher(facets[key])
+            places = [place for place in places if is_wanted(column[place])]
+        items = self.items()
+        return Catalog(self.location, dict(items[place] for place in places))
 
     def _column(self, key: str) -> list[tuple[Any, ...]]:
         """Return the values of one facet of every dataset, made once."""
