@@ -217,12 +217,16 @@ def gc(
     """Remove remains, results about lost content and, with --keep, old versions."""
     from dataclasses import asdict
 
+    from cgstore.catalog import write_catalog
     from cgstore.store.collecting import collect, pinned_digests
+    from cgstore.store.mirrors import write_lists
     from cgstore.units import parse_quantity
 
     seconds = None if older_than is None else parse_quantity(older_than, "time") * 1e-12
     pinned = pinned_digests(pin or ())
     found = collect(shell.location(), name or None, keep=keep, older_than=seconds, pinned=pinned, dry_run=dry_run)
+    if not dry_run:
+        write_lists(shell.location(), write_catalog)
     lines = [f"{item.dataset} {item.what}: {item.kind}, {item.bytes / 1e6:.2f} MB" for item in found]
     total = sum(item.bytes for item in found) / 1e6
     verb = "would free" if dry_run else "freed"

@@ -43,6 +43,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TEXTS = (".json", ".yaml", ".yml", ".toml")
 _GOING = ".going-"
 _MOST_BYTES = 2**28
+_MOST_GAPS = 10_000  # a name can claim any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,8 @@ class _Dataset:
         if self.rules.dry_run:
             return
         first_kept = versions[-(self.rules.keep or 1) :][0]
+        if first_kept > len(numbers) + _MOST_GAPS:
+            raise IntegrityError(f"{self.tree.title}: found version {first_kept} of {len(numbers)}; run verify")
         for number in set(range(1, first_kept)) - set(numbers):
             note = note_of(self.name, number, what="collected")
             if not isinstance(self.tree, Folder):

@@ -1,11 +1,12 @@
 """Manifests of versions, and `verify`: is everything there, and is it what was published?"""
 
 import datetime
+import json
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ __all__ = [
     "write_manifest",
 ]
 
-_VERSION = re.compile(r"v(\d{6,})")
+_VERSION = re.compile(r"v(\d{6,18})")
 
 REMOVED, GIVEN_UP = "removed", "given up"
 NOTE_BYTES = 1024  # no manifest of a version is as small: it names a dozen arrays
@@ -148,9 +149,18 @@ def read_manifest(version_dir: str | Path | Tree) -> Manifest:
         raise NotFound(f"{tree.title}: this version was {content[REMOVED]} on {content['created']}")
     del content["cgstore_format"]
     try:
-        return Manifest(**content)
+        manifest = Manifest(**content)
+        strange = [path for path in manifest.files if not _stays_inside(path)]
     except TypeError as error:
         raise IntegrityError(f"{tree.title}: not the manifest of a version: {error}") from error
+    if strange:
+        raise IntegrityError(f"{tree.title}: the manifest names {strange[0]!r}, expected files of this folder")
+    return manifest
+
+
+def _stays_inside(path: str) -> bool:
+    """Tell whether a path of a manifest is below its folder, written in the one way that cgstore writes it."""
+    return path == PurePosixPath(path).as_posix() and not {"/", "..", "."} & {*PurePosixPath(path).parts}
 
 
 def note_of(name: str, version: int, *, what: str, digest: str = "") -> bytes:
@@ -214,7 +224,8 @@ def verify(store: str | Path, names: list[str] | None = None, *, deep: bool = Fa
     NotFound : there is no such store or dataset
     """
     root = _tree(store)
-    known = list_datasets(root)
+    there, listed = list_datasets(root), _listed(root)
+    known = sorted({*there, *listed})
     if not known and not (isinstance(root, Folder) and root.path.is_dir()):
         raise NotFound(f"{root.title}: no such store; give its folder or URL, or make it with cgstore ingest")
     for name in names or ():
@@ -223,23 +234,40 @@ def verify(store: str | Path, names: list[str] | None = None, *, deep: bool = Fa
     tasks = [(root.below(name), name) for name in (known if names is None else names)]
     # Shallow, a URL is bounded by one request per manifest.
     with ThreadPoolExecutor(1 if deep or isinstance(root, Folder) else _REQUESTS) as pool:
-        problems = pool.map(lambda task: _verify_dataset(*task, deep=deep), tasks)
+        problems = pool.map(lambda task: _verify_dataset(*task, listed=listed.get(task[1], 0), deep=deep), tasks)
         return [problem for found in problems for problem in found]
 
 
-def _verify_dataset(dataset: Tree, name: str, *, deep: bool) -> list[str]:
+def _listed(store: Tree) -> dict[str, int]:
+    """Return the newest version of each dataset that the index of the store lists; nothing where there is none."""
+    try:
+        rows = json.loads(store.read("index.json"))["content"]["datasets"]
+        return {str(name): int(row["version"]) for name, row in rows.items()}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}  # it is only a list, made anew by each ingest
+
+
+def _verify_dataset(dataset: Tree, name: str, *, listed: int, deep: bool) -> list[str]:
     """Return what is wrong with the versions and kept results of a dataset."""
     problems = []
     numbers = numbered(dataset.folders())
-    newest = max(list_versions(dataset))
-    for version in range(1, newest + 1):
-        folder = dataset.below(version_name(version))
-        if version not in numbers:
+    newest = max(list_versions(dataset), default=0)
+    if listed > newest:
+        problems.append(
+            f"{name} {version_name(listed)}: the index of the store lists it, and it is not there; restore it from a "
+            "copy, or say with cgstore gc that it is not needed"
+        )
+    expected = 1
+    for version in (number for number in numbers if number <= newest):
+        if version > expected:
+            missing = " … ".join(version_name(number) for number in sorted({expected, version - 1}))
             problems.append(
-                f"{name} {version_name(version)}: it is missing; restore it from a copy, or say with cgstore gc --keep "
-                "that older versions are not needed"
+                f"{name} {missing}: it is missing; restore it from a copy, or say with cgstore gc --keep that older "
+                "versions are not needed"
             )
-        elif (note := read_note(folder)) is None:
+        expected = version + 1
+        folder = dataset.below(version_name(version))
+        if (note := read_note(folder)) is None:
             problems += _verify_version(folder, name, version, deep=deep)
         else:
             problems += _verify_note(folder, note, name, version)

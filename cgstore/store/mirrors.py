@@ -233,7 +233,7 @@ def write_lists(store: str | Path, write: Callable[[Path], object]) -> None:
             folder = Path(place)
             _fetch_manifests(root, found, folder)
             write(folder)
-            root.upload({path.name: path for path in folder.iterdir() if path.is_file() and path.name[0] != "."})
+            _send_lists(root, listing, folder)
 
 
 def _fetch_manifests(root: Objects, found: Mapping[str, list[int]], folder: Path) -> None:
@@ -244,3 +244,14 @@ def _fetch_manifests(root: Objects, found: Mapping[str, list[int]], folder: Path
             version_folder(folder / name, number).mkdir(parents=True)
         newest.append(f"{name}/{version_name(versions[-1])}/{MANIFEST}")
     root.download(newest, folder)
+
+
+def _send_lists(root: Objects, listing: Objects, folder: Path) -> None:
+    """Upload what was written beside the datasets, and remove lists of an earlier time that were not written again."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    lists = {path: file for path, file in found.items() if path.count("/") < 2 and "." not in (path[0], file.name[0])}
+    root.upload(lists)
+    folders = {path.split("/")[0] for path in lists if "/" in path}
+    root.remove(
+        path for path in listing.sizes() if path.count("/") == 1 and path.split("/")[0] in folders and path not in lists
+    )

@@ -132,7 +132,7 @@ def test_catalog_writes_and_checks(cgstore, tmp_path):
     assert cgstore("catalog", "--check", "--folder", folder)[0] == 0
 
 
-@pytest.mark.parametrize("words", [["distributions", LIQUID], ["verify"], ["report", "-o", "x"]])
+@pytest.mark.parametrize("words", [["distributions", LIQUID], ["report", "-o", "x"]])
 def test_commands_that_work_on_files_refuse_a_url(words, capsys):
     assert main([*words, "--store", "s3://bucket/store"]) == 2
     assert "expected a folder" in capsys.readouterr().err

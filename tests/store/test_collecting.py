@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from cgstore.catalog import write_catalog
 from cgstore.cli.app import main
-from cgstore.errors import ConflictError, InputError, NotFound
+from cgstore.errors import ConflictError, InputError, IntegrityError, NotFound
 from cgstore.features import keep, kept
 from cgstore.store.collecting import Collected, collect, pinned_digests
 from cgstore.store.folders import staging
 from cgstore.store.integrity import list_versions, read_manifest, verify, version_folder
-from cgstore.store.mirrors import local_store
+from cgstore.store.mirrors import local_store, write_lists
 from cgstore.store.objects import objects_at
 from cgstore.store.opening import open_version
 from cgstore.store.versions import stage
@@ -169,6 +170,30 @@ def test_a_lost_version_is_found_and_can_be_let_go(store, dataset):
     collect(store, keep=2)
     assert verify(store) == []
     assert list_versions(dataset) == [3, 4]
+
+
+def test_a_lost_newest_version_and_a_lost_dataset_are_found_by_the_index(store, dataset, make, capsys):
+    make.publish(dataset.with_name("atoms"), make.frames(2))
+    write_lists(store, write_catalog)
+    assert verify(store) == []
+    shutil.rmtree(version_folder(dataset, 4))
+    shutil.rmtree(dataset.with_name("atoms"))
+    expected = ["dmpc/r1/atoms v000001: the index", f"{NAME} v000004: the index"]
+    assert [problem.split(" of the")[0] for problem in verify(store)] == expected
+    assert len(verify(store, ["dmpc/r1/atoms"])) == 1
+    assert main(["gc", "--store", str(store)]) == 0
+    assert verify(store) == []
+    (store / "index.json").write_text("[" * 100_000)
+    assert verify(store) == []
+
+
+def test_a_number_that_a_name_claims_is_not_counted_up_to(store, dataset):
+    version_folder(dataset, 4).rename(dataset / "v999999999999")
+    problems = verify(store)
+    assert any("v000004 … v999999999998: it is missing" in problem for problem in problems)
+    assert any("the folder was moved" in problem for problem in problems)
+    with pytest.raises(IntegrityError, match="run verify"):
+        collect(store, keep=1)
 
 
 def test_stages_of_the_dead_go_and_those_of_the_living_stay(store, dataset):

@@ -157,6 +157,18 @@ def test_unknown_names_and_stores_are_refused(store, tmp_path):
         verify(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("path", ["../../../secret", "/etc/hostname", "a/../../b", "./a", "a//b", ".."])
+def test_a_manifest_cannot_name_files_elsewhere(store, make, path):
+    (store / "secret").write_bytes(b"")
+    folder = store / "dmpc/r1/cg/v000002"
+    content = read_sealed(folder)
+    content["files"][path] = {"size": 0, "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+    write_sealed(folder, content)
+    with pytest.raises(IntegrityError, match="expected files of this folder"):
+        make.publish(folder.parent, make.frames(1, start=8, extra=("box", "velocity")), base=2)
+    assert any("expected files of this folder" in problem for problem in verify(store))
+
+
 def test_manifests_of_a_newer_format_are_refused(store):
     folder = store / "dmpc/r1/cg/v000001"
     write_sealed(folder, {**read_sealed(folder), "cgstore_format": FORMAT + 1})

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import fsspec
 import fsspec.asyn
@@ -352,6 +353,31 @@ def test_the_catalog_beside_the_data_opens_lazily_and_no_object_holds_credential
     words = [SECRET.encode(), KEY.encode(), server.encode()]
     for path, content in everything(bucket).items():
         assert not any(word in content for word in words), path
+
+
+def test_lists_in_folders_are_sent_and_stale_ones_removed(memory, make, publish):
+    publish(memory, make.frames(1))
+    tree = objects_at(memory)
+    tree.write("catalog/gone.yaml", b"old")
+    tree.write("catalog.yaml", b"old")
+    tree.write("notes/mine.txt", b"of somebody else")
+
+    def write(folder: Path) -> None:
+        assert list_versions(folder / NAME) == [1]
+        (folder / "catalog").mkdir()
+        for name in ("catalog/dmpc.yaml", "catalog.yaml", ".draft"):
+            (folder / name).write_text("new")
+
+    before = {path for path in tree.sizes() if path.startswith("dmpc/")}
+    write_lists(memory, write)
+    content = everything(memory)
+    assert {path for path in content if not path.startswith("dmpc/")} == {
+        "catalog/dmpc.yaml",
+        "catalog.yaml",
+        "notes/mine.txt",
+    }
+    assert content["catalog.yaml"] == b"new"
+    assert {path for path in content if path.startswith("dmpc/")} == before
 
 
 def test_no_message_holds_credentials(monkeypatch, server):
