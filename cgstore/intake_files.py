@@ -273,8 +273,11 @@ def _open(location: str) -> Any:
     return fsspec.open(location, "rb", use_listings_cache=False)
 
 
-def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Replace a text file in one step: whole or as it was, whenever the process stops or, with `sync`, the machine."""
+def write_text(path: Path, text: str, *, sync: bool = True) -> list[int]:
+    """Replace a text file in one step: whole or as it was, whenever the process stops or, with `sync`, the machine.
+
+    Return its time in ns and its size, those of what was written here and not of what another may write meanwhile.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
@@ -283,7 +286,9 @@ def write_text(path: Path, text: str, *, sync: bool = True) -> None:
             stream.flush()
             if sync:
                 os.fsync(stream.fileno())
+            written = os.fstat(stream.fileno())
         draft.replace(path)
+        return [written.st_mtime_ns, written.st_size]
     finally:
         draft.unlink(missing_ok=True)
 

@@ -334,19 +334,22 @@ def write_catalog(store: Path) -> None:
 def _write_listing(store: Path, known: Index, seen: Index) -> list[int]:
     """Write the files of the intake catalog that are not as before; return time and size of the top one."""
     top = store / "catalog.yaml"
-    before = known.rows if known.listing is not None and _sign(top) == known.listing else {}
+    listing = known.listing if known.listing is not None and _sign(top) == known.listing else None
+    before = known.rows if listing else {}
     changed = {_system(name) for name in {*before, *seen.rows} if before.get(name) != seen.rows.get(name)}
-    if changed or not before:
-        listed = [Listed(name, f"{os.fspath(store)}/{name}", row) for name, row in seen.rows.items()]
-        plan = plan_files(listed, store, "catalog")
-        nested_before = len(plan) > 1 and len(before) >= NESTED_FROM
-        same_top = nested_before and {*map(_system, before)} == {*map(_system, seen.rows)}
-        for name, render in plan.items():
-            kept = same_top if name == top.name else Path(name).stem not in changed
-            if not kept or not (store / name).is_file():
-                write_text(store / name, render(), sync=name == top.name)
-        remove_stale(store, plan, ["catalog/*.yaml"])
-    return _sign(top) or []
+    if not changed and listing:
+        return listing
+    listed = [Listed(name, f"{os.fspath(store)}/{name}", row) for name, row in seen.rows.items()]
+    plan = plan_files(listed, store, "catalog")
+    nested_before = len(plan) > 1 and len(before) >= NESTED_FROM
+    same_top = nested_before and {*map(_system, before)} == {*map(_system, seen.rows)}
+    for name, render in plan.items():
+        kept = same_top if name == top.name else Path(name).stem not in changed
+        if not kept or not (store / name).is_file():
+            written = write_text(store / name, render(), sync=name == top.name)
+            listing = written if name == top.name else listing
+    remove_stale(store, plan, ["catalog/*.yaml"])
+    return listing or []
 
 
 def _system(name: str) -> str:

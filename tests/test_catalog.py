@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -319,16 +320,34 @@ def test_a_dataset_published_while_the_catalog_is_written_is_listed(own_store, a
 
     write, calls = module.write_text, []
 
-    def write_late(path: Path, text: str, **options: bool) -> None:
+    def write_late(path: Path, text: str, **options: bool) -> list[int]:
         if not calls:
             add_dataset(own_store, "argon/r1/cg")
         calls.append(path)
-        write(path, text, **options)
+        return write(path, text, **options)
 
     monkeypatch.setattr(module, "write_text", write_late)
     write_catalog(own_store)
     assert "argon/r1/cg" in yaml.safe_load((own_store / "catalog.yaml").read_text())["aliases"]
     assert "argon/r1/cg" in read_index(own_store).rows
+
+
+@pytest.mark.parametrize("many", [1000, 5])
+def test_of_many_ingests_at_once_all_are_listed(tmp_path, seal_datasets, monkeypatch, many):
+    for module in ("intake_files", "store_index"):
+        monkeypatch.setattr(f"cgstore.{module}.NESTED_FROM", many)
+
+    def ingest(number: int) -> None:
+        for run in range(5):
+            seal_datasets(tmp_path, [f"sys_{number}/r{run}/cg"])
+            write_catalog(tmp_path)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ingest, range(4)))
+    names = {f"sys_{number}/r{run}/cg" for number in range(4) for run in range(5)}
+    assert set(read_index(tmp_path).rows) == names
+    assert set(open_catalog(tmp_path / "catalog.yaml")) == names
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.fixture
