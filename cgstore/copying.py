@@ -187,14 +187,15 @@ def _prepare(
     plan: Plan, stages: Mapping[str, Stage], known: Mapping[str, int], start: int, stop: int
 ) -> dict[str, Prepared]:
     """Read frames start:stop once, and bring what each level does not have yet into the form that it stores."""
-    frames = plan.reader.read(start, stop)
+    wanted = [level for level in stages if known[level] < stop]
+    only_beads = plan.beads is not None and "atoms" not in wanted
+    frames = plan.reader.read(start, stop, particles=plan.beads.needed if only_beads and plan.beads else None)
     prepared = {}
-    for level, staged in stages.items():
-        skip = max(0, known[level] - start)
-        if skip < stop - start:
-            part = _at_level(plan, level, frames[slice(skip, None)])
-            table = _table(plan, start + skip, stop) if plan.references(level) else None
-            prepared[level] = staged.prepare(part, references=table, first=start + skip)
+    for level in wanted:
+        skip, staged = max(0, known[level] - start), stages[level]
+        part = _at_level(plan, level, frames[slice(skip, None)])
+        table = _table(plan, start + skip, stop) if plan.references(level) else None
+        prepared[level] = staged.prepare(part, references=table, first=start + skip)
     return prepared
 
 

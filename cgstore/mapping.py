@@ -47,8 +47,13 @@ class BeadMap:
     weight: NDArray[np.float64]  # (members,) for positions
     mass_weight: NDArray[np.float64]  # (members,) for velocities
 
+    @property
+    def needed(self) -> int:
+        """Return how many of the source's particles are looked at: those behind the last one in a bead are not."""
+        return int(max(self.atom.max(initial=-1), self.source.max(initial=-1))) + 1
+
     def apply(self, frames: Frames) -> Frames:
-        """Map a block of frames.
+        """Map a block of frames; the particles that are not needed may be missing from it.
 
         Positions are weighted centres of whole molecules, velocities mass-weighted means, forces sums over the atoms
         of a bead: the force on a bead when its atoms belong to no other, which mapping files guarantee.
@@ -58,7 +63,7 @@ class BeadMap:
         InputError : another number of particles than in the topology
         """
         found = frames.position.shape[1]
-        if found != self.particles:
+        if not self.needed <= found <= self.particles:
             raise InputError(f"mapping: found frames of {found} particles, the topology has {self.particles}")
         box, inverse = _boxes(frames)
         position = np.empty((len(frames), len(self.topology), 3), np.float32)

@@ -247,3 +247,34 @@ def test_jobs_and_a_dask_cluster_give_what_one_thread_gives(work):
             for name in ("serial", "threads", "cluster")]  # fmt: skip
     assert len(rows[0]) == 4
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_beads_are_the_same_when_the_atoms_are_not_stored(work):
+    ingest(work)
+    edit_recipe(work, '["atoms", "cg"]', '["cg"]')
+    ingest(work, "beads")
+    assert digest(work, "beads") == digest(work)
+
+
+def test_the_profile_small_takes_fewer_bytes_and_has_the_same_content(work):
+    write_frames(work, 200)
+    ingest(work)
+    edit_recipe(work, "[store]", '[store]\nprofile = "small"')
+    ingest(work, "small")
+    sizes = [
+        sum(path.stat().st_size for path in (work / store / RUN / "cg").glob("v*/position/c/*/*/*"))
+        for store in ("small", "store")
+    ]
+    assert sizes[0] < 0.93 * sizes[1]
+    for level in ("atoms", "cg"):
+        assert digest(work, "small", level) == digest(work, level=level)
+    assert cgstore.verify(work / "small", deep=True) == []
+
+
+def test_masses_an_end_and_a_stride_of_the_recipe_are_used(work):
+    edit_recipe(work, "[store]", '[masses]\nC = "100 u"\n[store]')
+    edit_recipe(work, "stride = 2", 'stride = 2\nuntil = "20 ps"')
+    assert ingest(work).frames == 11
+    atoms = cgstore.open_catalog(work / "store")[f"{RUN}/atoms"].open()
+    assert atoms.time.values.max() == 20.0
+    assert set(atoms.mass.values[np.asarray(atoms.name) == "C"]) == {100.0}

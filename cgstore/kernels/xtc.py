@@ -14,7 +14,19 @@ from numba import njit
 from cgstore.kernels.bits import int32_at, load
 from cgstore.kernels.xtc_stream import PADDING, SOUND, unpack
 
-__all__ = ["ENDED", "HEADER", "MORE", "PADDING", "REASONS", "TRUNCATED", "UNREADABLE", "codes", "decode", "headers"]
+__all__ = [
+    "ENDED",
+    "HEADER",
+    "MORE",
+    "PADDING",
+    "REASONS",
+    "TRUNCATED",
+    "UNREADABLE",
+    "codes",
+    "decode",
+    "decode_beginning",
+    "headers",
+]
 
 HEADER = 96  # bytes; the longest header, that of magic 2023
 
@@ -147,7 +159,24 @@ def decode(data, offset, length, position):  # type: ignore[no-untyped-def]
     >>> decode(data, np.array([0]), np.array([len(frame)]), out).tolist(), out.tolist()
     ([0], [[[0.5, 1.5, -2.0]]])
     """
-    return _frames(data, offset, length, position.view(np.int32), np.float32(0.0))
+    return _frames(data, offset, length, position.view(np.int32), np.float32(0.0), position.shape[1])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def decode_beginning(data, offset, length, particles, position):  # type: ignore[no-untyped-def]
+    """Decode the positions of the first particles of frames; what lies behind them is not looked at.
+
+    Parameters
+    ----------
+    data, offset, length : as for `decode`
+    particles : of each frame
+    position : (frame, wanted particle, 3) float32 nm, C-contiguous, written
+
+    Returns
+    -------
+    (frame,) int64 : as for `decode`
+    """
+    return _frames(data, offset, length, position.view(np.int32), np.float32(0.0), particles)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -164,14 +193,19 @@ def codes(data, offset, length, precision, grid):  # type: ignore[no-untyped-def
     -------
     (frame,) int64 : as for `decode`
     """
-    return _frames(data, offset, length, grid, precision)
+    return _frames(data, offset, length, grid, precision, grid.shape[1])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _frames(data, offset, length, grid, precision):  # type: ignore[no-untyped-def]
+def _frames(data, offset, length, grid, precision, particles):  # type: ignore[no-untyped-def]
     """Decode frames: the integers when a precision is given, otherwise the bits of float32 nm, in the same place."""
-    frames, particles = grid.shape[0], grid.shape[1]
+    frames, wanted = grid.shape[0], grid.shape[1]
     status = np.empty(frames, np.int64)
+    if wanted > particles:
+        status[:] = _PARTICLES
+        return status
+    # The beginning of a frame is unpacked beside, because its last group may have more particles than are wanted.
+    beside = np.empty(3 * min(particles, wanted + 10) if wanted < particles else 0, np.int32)
     base = np.uint64(data.ctypes.data)
     inside = data.shape[0] - PADDING
     for frame in range(frames):
@@ -185,7 +219,9 @@ def _frames(data, offset, length, grid, precision):  # type: ignore[no-untyped-d
         elif int32_at(address + np.uint64(4)) != particles:
             status[frame] = _PARTICLES
         elif particles > 9:
-            status[frame] = _compressed(address, np.uint64(first), count, precision, grid[frame].reshape(-1))
+            here = grid[frame].reshape(-1)
+            room = here if wanted == particles else beside
+            status[frame] = _compressed(address, np.uint64(first), count, precision, room, here)
         else:
             status[frame] = _PRECISION if precision else _raw(address + np.uint64(first), grid[frame].reshape(-1))
     return status
@@ -203,8 +239,11 @@ def _raw(address, grid):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _compressed(address, first, count, wanted, grid):  # type: ignore[no-untyped-def]
-    """Unpack one frame and check its integers; make them the bits of float32 nm unless a precision is wanted."""
+def _compressed(address, first, count, wanted, room, grid):  # type: ignore[no-untyped-def]
+    """Unpack one frame and check its integers; make them the bits of float32 nm unless a precision is wanted.
+
+    `room` is the grid, or has room for what is unpacked with the last particle of the grid.
+    """
     word = np.empty(1, np.int32)
     word[0] = int32_at(address + np.uint64(56))
     precision = word.view(np.float32)[0]
@@ -223,7 +262,10 @@ def _compressed(address, first, count, wanted, grid):  # type: ignore[no-untyped
     if not (inverse > 0 and np.isfinite(inverse * largest)):
         return _RANGE
     width = int32_at(address + np.uint64(84))
-    status = unpack(address + first, count, low, high, width, grid)
+    stop = grid.shape[0]
+    status = unpack(address + first, count, low, high, width, room, stop)
+    if room.shape[0] > stop:
+        grid[:] = room[:stop]
     if status == SOUND and _outside(grid, low, high):
         status = _OUTSIDE
     if not wanted:

@@ -55,8 +55,8 @@ _31, _32, _48, _51, _57, _58, _63, _64 = (np.uint64(k) for k in (31, 32, 48, 51,
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def unpack(address, count, low, high, width, grid):  # type: ignore[no-untyped-def]
-    """Unpack the bit stream of a frame.
+def unpack(address, count, low, high, width, grid, stop):  # type: ignore[no-untyped-def]
+    """Unpack the bit stream of a frame, or its beginning.
 
     Unsigned arithmetic throughout: it wraps where damaged bytes overflow it, and unsigned indices cost no test for
     negative ones. Integers may be outside of low and high in a damaged stream.
@@ -68,6 +68,8 @@ def unpack(address, count, low, high, width, grid):  # type: ignore[no-untyped-d
     low, high : (3,) int64; range of the integers, high - low below 2^31
     width : bits of a difference triple at the beginning
     grid : (3 * particle,) int32, written: x y z of each particle
+    stop : unpack so many of these integers, all or less. Particles come in groups of up to eleven: the grid has room
+        for ten more than are wanted, or for all of the frame
 
     Returns
     -------
@@ -84,14 +86,14 @@ def unpack(address, count, low, high, width, grid):  # type: ignore[no-untyped-d
     small = not apart and bits + bit_width(max(size[1], size[2])) <= _64 and min(size[1], size[2]) > _1
     status = _WIDER
     if small and bits <= _51:  # boxes up to 66 nm
-        status = _quick(address, count, low, size, bits, np.uint64(width), grid)
+        status = _quick(address, count, low, size, bits, np.uint64(width), grid, np.uint64(stop))
     if status == _WIDER:
-        status = _general(address, count, low, size, bits, width, grid)
+        status = _general(address, count, low, size, bits, width, grid, np.uint64(stop))
     return status
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _quick(address, count, low, size, bits, width, grid):  # type: ignore[no-untyped-def]
+def _quick(address, count, low, size, bits, width, grid, stop):  # type: ignore[no-untyped-def]
     """Unpack triples of at most 51 bits, of which `split` is exact: one load holds a triple and the flags behind it.
 
     What is common to all widths is kept out of here, so that everything stays in registers.
@@ -102,10 +104,10 @@ def _quick(address, count, low, size, bits, width, grid):  # type: ignore[no-unt
     low_bits, high_bits, shift = pieces(bits)
     at = address << _3  # in bits
     end = at + np.uint64(8 * count)
-    wanted = np.uint64(grid.shape[0])
+    room = np.uint64(grid.shape[0])
     filled = _0
     run = _0
-    while filled < wanted:
+    while filled < stop:
         if at >= end:
             return SHORT
         word = word_at(at)
@@ -130,7 +132,7 @@ def _quick(address, count, low, size, bits, width, grid):  # type: ignore[no-unt
             grid[filled + _2] = np.int32(z)
             filled += _3
         else:
-            if wanted - filled < run + _3:
+            if room - filled < run + _3:
                 return OVERRUN
             if width > _48:  # then value * radix can be beyond 2^64
                 return _WIDER
@@ -157,29 +159,29 @@ def _quick(address, count, low, size, bits, width, grid):  # type: ignore[no-unt
                 slot += step
                 step = _3
         width = next_width
-    return _ending(at, end)
+    return _ending(at, end, stop < room)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _ending(at, end):  # type: ignore[no-untyped-def]
+def _ending(at, end, goes_on):  # type: ignore[no-untyped-def]
     """Tell whether a stream ends where its last particle does; a writer may count the filling to four bytes."""
     if at > end:
         return SHORT
-    return LONG if end - at >= _32 else SOUND
+    return LONG if end - at >= _32 and not goes_on else SOUND
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _general(address, count, low, size, bits, width, grid):  # type: ignore[no-untyped-def]
+def _general(address, count, low, size, bits, width, grid, stop):  # type: ignore[no-untyped-def]
     """Unpack triples of any width, coordinate by coordinate where `bits` is 0."""
     low_x, low_y, low_z = np.uint64(low[0]), np.uint64(low[1]), np.uint64(low[2])
     bits_x, bits_y, bits_z = bit_width(size[0]), bit_width(size[1]), bit_width(size[2])
     reciprocal_y, reciprocal_z = _ONES // size[1] + _1, _ONES // size[2] + _1
     end = np.uint64(8 * count)
-    wanted = np.uint64(grid.shape[0])
+    room = np.uint64(grid.shape[0])
     at = _0
     filled = _0
     run = _0
-    while filled < wanted:
+    while filled < stop:
         if at >= end:
             return SHORT
         if bits == _0:
@@ -205,7 +207,7 @@ def _general(address, count, low, size, bits, width, grid):  # type: ignore[no-u
             run = flags & _31
             change = int(run % _3) - 1
             run -= run % _3
-        if wanted - filled < run + _3:
+        if room - filled < run + _3:
             return OVERRUN
         if run > _0 and width > LAST:
             return WIDTH
@@ -233,4 +235,4 @@ def _general(address, count, low, size, bits, width, grid):  # type: ignore[no-u
         width += change
         if width < FIRST or width > LAST + 1:
             return WIDTH
-    return _ending(at, end)
+    return _ending(at, end, stop < room)

@@ -21,7 +21,7 @@ from cgstore.readers.text_gro import open_gro
 from cgstore.readers.text_pdb import open_pdb
 from cgstore.readers.text_xyz import open_xyz
 from cgstore.readers.trr import open_trr
-from cgstore.readers.xtc import open_xtc
+from cgstore.readers.xtc import XtcReader, open_xtc
 
 __all__ = ["TRAJECTORY_SUFFIXES", "RunReader", "Source", "open_part", "open_run"]
 
@@ -65,8 +65,13 @@ class RunReader:
         """Return the number of selected frames."""
         return len(self.time)
 
-    def read(self, start: int, stop: int) -> Frames:
+    def read(self, start: int, stop: int, *, particles: int | None = None) -> Frames:
         """Decode the selected frames from `start` up to `stop`.
+
+        Parameters
+        ----------
+        start, stop : numbers of selected frames
+        particles : only so many are wanted, the first ones; those behind them may be missing, and are then not checked
 
         Raises
         ------
@@ -78,7 +83,8 @@ class RunReader:
         # Parts follow each other: each has one stretch of the frames.
         ends = np.append(np.flatnonzero(np.diff(part)) + 1, len(part))
         opened = [self.parts[part[end - 1]] for end in ends]
-        blocks = [_read(one, chosen) for one, chosen in zip(opened, np.split(frame, ends[:-1]), strict=True)]
+        pieces = zip(opened, np.split(frame, ends[:-1]), strict=True)
+        blocks = [_read(one, chosen, particles) for one, chosen in pieces]
         joined = _join(blocks, [one.path for one in opened])
         return replace(joined, time=self.time[start:stop], step=self.step[start:stop])
 
@@ -218,8 +224,10 @@ def _sound(part: Reader, chosen: Int) -> bool:
     return True
 
 
-def _read(part: Reader, chosen: Int) -> Frames:
+def _read(part: Reader, chosen: Int, particles: int | None = None) -> Frames:
     """Decode frames of a part; an empty box is none, and NaN and infinity are errors."""
+    if isinstance(part, XtcReader):  # only there is it worth while to stop early, and all that can be read is finite
+        return _without_empty_box(part.read(chosen, particles=particles), part.path)
     frames = _without_empty_box(part.read(chosen), part.path)
     _check_finite(frames, chosen, part.path)
     return frames

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cgstore.errors import InputError
 from cgstore.frames import Frames
-from cgstore.kernels.xtc import ENDED, MORE, PADDING, REASONS, TRUNCATED, codes, decode, headers
+from cgstore.kernels.xtc import ENDED, MORE, PADDING, REASONS, TRUNCATED, codes, decode_beginning, headers
 from cgstore.readers.sources import damage, fill
 
 __all__ = ["XtcReader", "open_xtc"]
@@ -47,12 +47,13 @@ class XtcReader:
     length: Int  # (frame,) bytes
     precision: NDArray[np.float32]  # (frame,) grid points per nm; 0 for up to nine particles, which are not packed
 
-    def read(self, frames: Int, *, out: NDArray[np.float32] | None = None) -> Frames:
-        """Decode these frames.
+    def read(self, frames: Int, *, out: NDArray[np.float32] | None = None, particles: int | None = None) -> Frames:
+        """Decode these frames, or the first particles of them.
 
         Parameters
         ----------
         frames : indices into `time`, in any order
+        particles : so many are wanted; those behind them, such as a solvent, cost nothing and are not checked
         out : (frame, particle, xyz) float32, C-contiguous: memory for the positions, which become those of the result.
             Whoever reads block after block into the same memory saves the system a page fault per 4 kB.
 
@@ -61,12 +62,16 @@ class XtcReader:
         InputError : a frame is damaged, the file is no longer what it was at opening, or `out` has another shape
         """
         chosen = np.asarray(frames, np.int64)
-        shape = (len(chosen), self.particles, 3)
+        wanted = self.particles if particles is None else min(particles, self.particles)
+        shape = (len(chosen), wanted, 3)
         position = np.empty(shape, np.float32) if out is None else out  # (frame, particle, xyz) nm
         if position.shape != shape or position.dtype != np.float32 or not position.flags.c_contiguous:
             found = f"{position.shape} {position.dtype}{'' if position.flags.c_contiguous else ', not contiguous'}"
             raise InputError(f"{self.path}: out: found {found}, expected {shape} float32")
-        self._decode(chosen, lambda data, offset, length, part: decode(data, offset, length, position[part]))
+        total = self.particles
+        self._decode(
+            chosen, lambda data, offset, length, part: decode_beginning(data, offset, length, total, position[part])
+        )
         return Frames(position, self.time[chosen], self.step[chosen], self.box[chosen])
 
     def read_codes(self, frames: Int) -> NDArray[np.int32] | None:

@@ -198,3 +198,12 @@ def test_damaged_files_give_an_error_or_finite_frames(tmp_path: Path) -> None:
                 assert np.isfinite(frames.position).all()
                 outcomes["read"] += 1
     assert min(outcomes.values()) > 50
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 9, 10, 11, 500, 1109, 1110, 2000])
+def test_the_first_particles_are_those_of_all(wanted: int) -> None:
+    reader = open_xtc(SHIPPED / "methane_112k/traj.xtc")
+    frames = np.arange(0, 40, 3)
+    whole, beginning = reader.read(frames).position, reader.read(frames, particles=wanted).position
+    assert beginning.shape == (14, min(wanted, 1110), 3)
+    assert beginning.tobytes() == whole[:, :wanted].tobytes()
