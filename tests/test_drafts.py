@@ -163,8 +163,11 @@ def test_missing_masses_are_left_open_with_their_names(tmp_path: Path) -> None:
 
 def test_files_without_times_leave_the_interval_open(tmp_path: Path) -> None:
     folder = place(tmp_path / "a", "system.tpr")
-    xtc(folder / "a.xtc", [0, 0, 0])
+    xtc(folder / "a1.xtc", [0, 0, 0])
+    xtc(folder / "a2.xtc", [0, 0, 0])
     draft = draft_recipe(folder)
+    assert "# 6 frames, 1 steps apart; the files have no usable times" in draft.text
+    assert "# check: taken for parts of one run" in draft.text
     assert draft.open == ("interval of run r1",)
     (tmp_path / "a.toml").write_text(draft.text)
     with pytest.raises(InputError, match=r"run\[0\]\.interval   found '\? ps', expected a time"):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cgstore.documents import toml_key, toml_value
 from cgstore.drafts.finding import find
 from cgstore.drafts.grouping import DraftRun, group
@@ -147,9 +149,13 @@ class _Writer:
             lines.append(f"# {run.frames} frames from {start:g} to {end:g} ps{every}")
         else:
             self.open.append(f"interval of run {name}")
+            steps = np.unique(np.concatenate([np.diff(part.step) for part in run.parts]))
+            apart = f", {steps[0]} steps apart" if len(steps) == 1 else ""
             lines.append(
-                f"# {run.frames} frames, whose times in the files cannot be used: state what lies between them"
+                f"# {run.frames} frames{apart}; the files have no usable times: state what lies between frames"
             )
+            if len(run.parts) > 1:
+                lines.append("# check: taken for parts of one run, because their names are alike")
             lines.append('interval   = "? ps"')
         lines.append('# discard  = "0 ps"                 # equilibration, absolute time as in the file')
         if run.flaw:

@@ -64,6 +64,7 @@ class Part:
     path: Path
     particles: int
     time: NDArray[np.float64]  # (frame,) ps
+    step: NDArray[np.int64]  # (frame,)
     flaw: str
 
     @property
@@ -163,4 +164,4 @@ def _part(path: Path, found: Found) -> list[Part]:
     if not len(opened.time):
         found.left_out.append(f"{path}: it has no frames")
         return []
-    return [Part(path, opened.particles, np.array(opened.time), opened.flaw)]
+    return [Part(path, opened.particles, np.array(opened.time), np.array(opened.step), opened.flaw)]
