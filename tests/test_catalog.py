@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+import cgstore.store_index as module_of_lists
 from cgstore.catalog import Catalog, check_collections, open_catalog, write_catalog, write_collections
 from cgstore.errors import InputError, IntegrityError, NotFound
 from cgstore.facets import lipids, parse_questions
@@ -316,9 +318,7 @@ def test_writing_the_catalog_is_whole_or_absent(own_store, monkeypatch):
 
 
 def test_a_dataset_published_while_the_catalog_is_written_is_listed(own_store, add_dataset, monkeypatch):
-    import cgstore.store_index as module
-
-    write, calls = module.write_text, []
+    write, calls = module_of_lists.write_text, []
 
     def write_late(path: Path, text: str, **options: bool) -> list[int]:
         if not calls:
@@ -326,7 +326,7 @@ def test_a_dataset_published_while_the_catalog_is_written_is_listed(own_store, a
         calls.append(path)
         return write(path, text, **options)
 
-    monkeypatch.setattr(module, "write_text", write_late)
+    monkeypatch.setattr(module_of_lists, "write_text", write_late)
     write_catalog(own_store)
     assert "argon/r1/cg" in yaml.safe_load((own_store / "catalog.yaml").read_text())["aliases"]
     assert "argon/r1/cg" in read_index(own_store).rows
@@ -336,6 +336,14 @@ def test_a_dataset_published_while_the_catalog_is_written_is_listed(own_store, a
 def test_of_many_ingests_at_once_all_are_listed(tmp_path, seal_datasets, monkeypatch, many):
     for module in ("intake_files", "store_index"):
         monkeypatch.setattr(f"cgstore.{module}.NESTED_FROM", many)
+
+    write, rng = module_of_lists.write_text, np.random.default_rng(1)
+
+    def write_late(path: Path, text: str, **options: bool) -> list[int]:
+        time.sleep(rng.uniform(0, 0.02))
+        return write(path, text, **options)
+
+    monkeypatch.setattr(module_of_lists, "write_text", write_late)
 
     def ingest(number: int) -> None:
         for run in range(5):
