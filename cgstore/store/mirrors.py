@@ -1,6 +1,6 @@
 """Mirrors: a store at a URL as a store on this machine for as long as it is written to, then pushed as new versions.
 
-A mirror holds the newest version of each dataset; its full shards are placeholders. What is published in it is pushed
+A mirror holds the newest version of each dataset; its files are placeholders. What is published in it is pushed
 under a number that this writer alone claims, so that no object is ever written by two; its manifest, put last and only
 where none is, makes it visible. Who publishes gives up all lower numbers that are not published, and a number that was
 given up can never be published: so of two writers who began with the same version the second gets a ConflictError.
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cgstore.errors import ConflictError, IntegrityError, NotFound, StoreError
 from cgstore.store.folders import fleeting
@@ -27,12 +26,10 @@ from cgstore.store.integrity import (
     version_folder,
     version_name,
 )
-from cgstore.store.layout import open_group
 from cgstore.store.locations import is_url
 from cgstore.store.manifests import MANIFEST, check_files, unseal
 from cgstore.store.objects import Objects, objects_at
 from cgstore.store.placeholders import placeholders
-from cgstore.store.versions import full_shards, only_taken_over
 
 __all__ = ["CLAIMS", "local_store", "write_lists"]
 
@@ -121,21 +118,11 @@ def _fetch_newest(remote: Objects, source: Objects, target: Path, name: str, sta
     if problems:
         path, problem = next(iter(problems.items()))
         raise IntegrityError(f"{source.title}/{path}: it {problem}; run verify, restore it from a copy")
-    source.download([MANIFEST, *(path for path in manifest.files if path.endswith("zarr.json"))], target)
-    full = full_shards(open_group(target))
-    left = {path for path in manifest.files if only_taken_over(path, full)}
-    source.download([path for path in manifest.files if path not in left and not path.endswith("zarr.json")], target)
-    stack.enter_context(_placeholders(source, target, {path: manifest.files[path]["size"] for path in left}))
+    source.download([MANIFEST], target)
+    sizes = {target / path: entry["size"] for path, entry in manifest.files.items()}
+    fetch = lambda path: source.download([path.relative_to(target).as_posix()], target)  # noqa: E731
+    stack.enter_context(placeholders(sizes, fetch))
     return _Mirror(remote, target.parent, name, manifest)
-
-
-def _placeholders(source: Objects, target: Path, sizes: Mapping[str, int]) -> Any:
-    """Make placeholders of objects."""
-
-    def fetch(path: Path) -> None:
-        source.download([path.relative_to(target).as_posix()], target)
-
-    return placeholders({target / path: size for path, size in sizes.items()}, fetch)
 
 
 def _push(mirror: _Mirror, manifest: Manifest) -> None:

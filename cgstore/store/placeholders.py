@@ -1,20 +1,32 @@
-"""Placeholders: files of the right size without content, for objects elsewhere that hardly ever need to be read.
+"""Placeholders: files of the right size without content, for objects elsewhere that are fetched when they are read.
 
-A version that continues another takes over most shards without looking into them. On an object store they need not
-come to this machine at all: an empty file stands for each, and is fetched when somebody reads it after all. Hard links
-of a placeholder are the same placeholder.
+A version that continues another takes over most shards without looking into them, and an ingest that finds nothing new
+reads nothing but manifests. So objects need not come to this machine: an empty file stands for each until somebody
+reads it. Hard links of a placeholder are the same placeholder.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["fill", "placeholders", "waiting"]
 
-_known: dict[tuple[int, int], Callable[[Path], None]] = {}  # by device and inode
-_change, _filling = threading.Lock(), threading.Lock()
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A placeholder without content, and the lock of whoever fetches it."""
+
+    path: Path
+    fetch: Callable[[Path], None]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_known: dict[tuple[int, int], _Waiting] = {}  # by device and inode
 
 
 @contextmanager
@@ -32,16 +44,14 @@ def placeholders(sizes: Mapping[Path, int], fetch: Callable[[Path], None]) -> It
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 file.truncate(size)
-                state = os.fstat(file.fileno())
-            mine.append((state.st_dev, state.st_ino))
-            with _change:
-                # The path as it was made: it may be asked for under that of a hard link.
-                _known[mine[-1]] = lambda _, path=path: fetch(path)  # type: ignore[misc]
+            key = _key(path)
+            if size and key:
+                mine.append(key)
+                _known[key] = _Waiting(path, fetch)
         yield
     finally:
-        with _change:
-            for key in mine:
-                _known.pop(key, None)
+        for key in mine:
+            _known.pop(key, None)
 
 
 def waiting(path: Path) -> bool:
@@ -49,16 +59,26 @@ def waiting(path: Path) -> bool:
     return bool(_known) and _key(path) in _known
 
 
-def fill(path: Path) -> None:
-    """Fetch the content of a placeholder; any other file is left alone. To be called before reading a file directly."""
-    key = _key(path) if _known else None
-    if key is None or key not in _known:
-        return
-    with _filling:  # nobody may read it half fetched
-        fetch = _known.get(key)
-        if fetch is not None:
-            fetch(path)
-            with _change:
+def fill(*paths: Path) -> None:
+    """Fetch the content of placeholders, several at once; to be called before files are read directly.
+
+    Any other file is left alone; with a hard link of a placeholder all of its names get the content.
+    """
+    keys = {_key(path) for path in paths} & set(_known) if _known else set()
+    if len(keys) > 1:
+        with ThreadPoolExecutor(min(len(keys), _AT_ONCE)) as pool:
+            list(pool.map(_fetch, keys))
+    for key in keys:
+        _fetch(key)
+
+
+def _fetch(key: tuple[int, int] | None) -> None:
+    """Fetch one placeholder, if nobody else has done so."""
+    placeholder = _known.get(key) if key else None
+    if key and placeholder:
+        with placeholder.lock:  # nobody may read it half fetched
+            if key in _known:
+                placeholder.fetch(placeholder.path)
                 _known.pop(key, None)
 
 

@@ -46,11 +46,12 @@ from cgstore.store.layout import (
     set_references,
 )
 from cgstore.store.manifests import compare_file
+from cgstore.store.placeholders import fill
 from cgstore.store.references import XtcReferences
 from cgstore.store.stopping import StoppableStore
 from cgstore.topology import Topology
 
-__all__ = ["Stage", "full_shards", "list_datasets", "list_versions", "only_taken_over", "stage"]
+__all__ = ["Stage", "list_datasets", "list_versions", "stage"]
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SHARD = re.compile(r"(?P<array>[a-z_]+)/c/(?P<shard>\d+)(/0)*")
@@ -195,11 +196,14 @@ class Stage:
         source = version_folder(self._dataset, base)
         manifest = read_manifest(source)
         metadata = [path for path in manifest.files if path.endswith("zarr.json")]
+        fill(*(source / path for path in metadata))
         for path in metadata:
             _take(source, self._folder, path, manifest.files[path], share=False)
-        full = full_shards(open_stage(self._store))
+        full = _full_shards(open_stage(self._store))
+        own = {path for path in manifest.files if _may_change(path, full)}
+        fill(*(source / path for path in own))
         for path in sorted(set(manifest.files) - set(metadata)):
-            _take(source, self._folder, path, manifest.files[path], share=not _may_change(path, full))
+            _take(source, self._folder, path, manifest.files[path], share=path not in own)
         self._base, self._attrs = manifest, dict(manifest.attrs)
         self._group = open_stage(self._store)
         self._writer = FrameWriter(self._folder, self._group, where=self._where, workers=self._workers)
@@ -337,7 +341,7 @@ def _take(source: Path, target: Path, path: str, expected: Mapping[str, Any], *,
         raise IntegrityError(f"{source / path}: it {problem}; run verify, restore it from a copy")
 
 
-def full_shards(group: zarr.Group) -> dict[str, int]:
+def _full_shards(group: zarr.Group) -> dict[str, int]:
     """Return how many shards of each per-frame array are full, so that appending leaves them as they are."""
     arrays = {name: array_of(group, name) for name in (*FRAME_VARIABLES, DIGEST) if name in group}
     return {name: int(array.shape[0]) // (array.shards or array.chunks)[0] for name, array in arrays.items()}
@@ -347,15 +351,3 @@ def _may_change(path: str, full: Mapping[str, int]) -> bool:
     """Say whether appending may rewrite this file: a shard of frames that is not full."""
     match = _SHARD.fullmatch(path)
     return match is not None and match["array"] in full and int(match["shard"]) >= full[match["array"]]
-
-
-def only_taken_over(path: str, full: Mapping[str, int]) -> bool:
-    """Say whether appending takes a file over without reading it: a full shard of an array with particles or boxes.
-
-    >>> full = {"position": 1, "time": 1}
-    >>> [only_taken_over(path, full) for path in ("position/c/0/0/0", "position/c/1/0/0", "time/c/0")]
-    [True, False, False]
-    """
-    match = _SHARD.fullmatch(path)
-    variable = FRAME_VARIABLES.get(match["array"]) if match else None
-    return variable is not None and len(variable.dims) > 1 and not _may_change(path, full)

@@ -144,6 +144,10 @@ def test_appending_does_not_fetch_full_shards_of_positions_until_they_must_be_re
     publish(memory, make.frames(1, start=20))
     assert {path for path in fetched if path.startswith("position/c/")} == {"position/c/2/0/0"}
     fetched.clear()
+    with local_store(memory, [NAME]) as folder:
+        assert read_manifest(folder / NAME / "v000002").frames == 21
+    assert fetched == ["MANIFEST.json"]
+    fetched.clear()
     publish(memory, make.frames(2, start=21, reach=50_000))  # int16 no longer holds them
     assert {path for path in fetched if path.startswith("position/c/")} == {f"position/c/{n}/0/0" for n in (0, 1, 2)}
     assert np.array_equal(open_version(f"{memory}/{NAME}/v000003").position.values[:20], first.position)
