@@ -58,7 +58,8 @@ class Stated:
 def reading(path: Path, format: str) -> Iterator[None]:
     """Turn whatever a parser stumbles over in a damaged or foreign file into one InputError."""
     try:
-        yield
+        with np.errstate(all="ignore"):  # numbers that are none are found where they are checked
+            yield
     except CgstoreError:
         raise
     except ImportError as error:
