@@ -100,7 +100,7 @@ def main(words: list[str]) -> None:
     """Count for a first version of FRAMES frames, an append of a hundredth of it, and a look that finds nothing new."""
     from moto.server import ThreadedMotoServer
 
-    total = int(words[0]) if words else 100_000
+    total = next((int(word) for word in words if word.isdigit()), 100_000)
     logging.getLogger("werkzeug").disabled = True
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
