@@ -1,6 +1,6 @@
 """Small systems made by hand, and stores of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,3 +87,66 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def make() -> SimpleNamespace:
     """The builders above, for tests."""
     return SimpleNamespace(topology=make_topology, frames=make_frames, publish=publish, particles=PARTICLES)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of an S3 server, in the environment as users have it."""
+    from moto.server import ThreadedMotoServer
+
+    own = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    own.start()
+    host, port = own.get_host_and_port()
+    known = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in known.items():
+            patch.setenv(name, value)
+        yield known["AWS_ENDPOINT_URL"]
+        close_connections()
+        own.stop()
+
+
+def close_connections() -> None:
+    """Close the connections to S3 and forget what they were made with: fsspec keeps them for the next who asks."""
+    import fsspec.asyn
+    import zarr.core.sync
+
+    kind = fsspec.get_filesystem_class("s3")
+    for fs in kind._cache.values():
+        if fs._s3 is not None:
+            if fs.asynchronous:  # one of zarr's, which has its own loop
+                zarr.core.sync.sync(fs._s3.close())
+            else:
+                fsspec.asyn.sync(fs.loop, fs._s3.close)
+    kind.clear_instance_cache()
+
+
+@pytest.fixture
+def forget() -> Callable[[], None]:
+    """What makes the next connection to S3 look into the environment again."""
+    return close_connections
+
+
+@pytest.fixture
+def bucket(server, request) -> str:
+    """The URL of an empty store on S3."""
+    import fsspec
+
+    name = f"b{abs(hash(request.node.nodeid))}"
+    fsspec.filesystem("s3").mkdir(name)
+    return f"s3://{name}/group/store"
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store in memory."""
+    import fsspec
+
+    yield f"memory://{tmp_path.name}/store"
+    fsspec.filesystem("memory").store.clear()
