@@ -5,6 +5,7 @@ fill value without a word; here it is an error.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from cgstore.store.references import ReferencedFrames, table_chain
 from cgstore.store.shards import FrameArray
 
 __all__ = ["StoredArray", "read_array", "stored_array", "stored_chunks"]
+
+
+_NEAR = 8  # frames apart: what lies between is decoded with the same chunk anyway, or nearly so
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class StoredArray:
         return np.dtype(np.float32) if "scale_factor" in self.array.attrs else np.dtype(self.array.dtype)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Read and decode a part, given by integers and slices.
+        """Read and decode a part, given by integers, slices, and at most one list.
 
         Raises
         ------
@@ -62,7 +66,7 @@ class StoredArray:
                 slice(None, None, -1 if k.step is not None and k.step < 0 else 1) for k in keys if isinstance(k, slice)
             )
             return self[forward][back]
-        if self.local is not None and keys and (isinstance(keys[0], slice | int | np.integer) or keys[0] is Ellipsis):
+        if self.local is not None and keys:
             return self._read_local(self.local, keys)
         try:
             stored = np.asarray(self.array[key])
@@ -75,16 +79,25 @@ class StoredArray:
         if keys[0] is Ellipsis:
             keys = (slice(None),) if len(keys) == 1 else (*[slice(None)] * (self.ndim + 1 - len(keys)), *keys[1:])
         chosen, *others = keys
-        one = not isinstance(chosen, slice)
-        frames = range(self.shape[0])[slice(chosen, chosen + 1 or None) if one else chosen]
-        if one and not len(frames):
-            raise IndexError(f"{self._place(keys)}: there are {self.shape[0]} frames")
-        first, last = (frames[0], frames[-1] + 1) if len(frames) else (0, 0)
+        frames = np.arange(self.shape[0])[chosen]
+        wanted, places = np.unique(frames, return_inverse=True)
+        ends = [0, *(np.flatnonzero(np.diff(wanted) > _NEAR) + 1).tolist(), len(wanted)]
         try:
-            read = local.read(first, last)
+            parts = [self._stretch(local, wanted[first:last]) for first, last in pairwise(ends)]
         except IntegrityError as error:
             raise IntegrityError(f"{self._place(keys)}: {error}; run verify, restore the file from a copy") from error
-        return np.asarray(read[(0 if one else slice(None, None, frames.step), *others)])
+        read = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if isinstance(chosen, slice) and chosen.step in (None, 1):
+            return np.asarray(read[(slice(None), *others)])
+        return np.asarray(read[places.reshape(np.shape(frames))][(slice(None),) * np.ndim(frames) + tuple(others)])
+
+    @staticmethod
+    def _stretch(local: FrameArray | ReferencedFrames, frames: NDArray[np.int64]) -> NDArray[Any]:
+        """Read frames that lie near each other, in rising order."""
+        if not len(frames):
+            return local.read(0, 0)
+        read = local.read(int(frames[0]), int(frames[-1]) + 1)
+        return read if len(frames) == len(read) else read[frames - frames[0]]
 
     def _decode(self, stored: NDArray[Any], key: Any) -> NDArray[Any]:
         """Turn what zarr gave into what a reader sees."""

@@ -97,7 +97,6 @@ def _variable(stored: StoredArray, block: int, *, token: str) -> xr.Variable:
         chunks=(block, *array.shape[1:]),
         name=f"{name}-{tokenize(token, name)}",
         lock=False,
-        fancy=False,
         asarray=True,
     )
     return xr.Variable(dims, lazy, attrs)

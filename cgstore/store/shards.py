@@ -113,10 +113,10 @@ class FrameArray:
         fill(path)  # it may only hold the place of an object elsewhere
         try:
             with path.open("rb", buffering=0) as file:
-                pieces = _read_chunks(file.fileno(), self.shard // chunk, first // chunk, -(-last // chunk))
-            for number, data in enumerate(pieces, first // chunk):
-                begin, end = max(first, number * chunk), min(last, (number + 1) * chunk)
-                self._decode(data, begin - number * chunk, values[begin - first : end - first])
+                # Chunk by chunk: what was read is still in the cache when it is decoded.
+                for number, data in _read_chunks(file.fileno(), self.shard // chunk, first // chunk, -(-last // chunk)):
+                    begin, end = max(first, number * chunk), min(last, (number + 1) * chunk)
+                    self._decode(data, begin - number * chunk, values[begin - first : end - first])
         except FileNotFoundError as error:
             raise IntegrityError(f"{path}: the file is missing") from error
         except ValueError as error:
@@ -131,19 +131,16 @@ class FrameArray:
             raise ValueError("values are lost")
 
 
-def _read_chunks(handle: int, slots: int, first: int, last: int) -> list[bytes | None]:
-    """Read consecutive chunks of an open shard file, which lie one after the other, at once."""
+def _read_chunks(handle: int, slots: int, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
+    """Read some chunks of an open shard file; yield each with its number, None where there is none."""
     size = os.fstat(handle).st_size
     table = _index_size(slots)
-    index = _index(os.pread(handle, table, size - table) if size >= table else b"", slots, size)[first:last]
-    there = index[index[:, 1] != _NOTHING]
-    if not len(there):
-        return [None] * (last - first)
-    begin, end = int(there[:, 0].min()), int((there[:, 0] + there[:, 1]).max())
-    data = os.pread(handle, end - begin, begin)
-    if len(data) != end - begin:
-        raise ValueError("the file became shorter while it was read")
-    return [None if size == _NOTHING else data[start - begin : start - begin + size] for start, size in index.tolist()]
+    index = _index(os.pread(handle, table, size - table) if size >= table else b"", slots, size)
+    for number, (start, count) in enumerate(index[first:last].tolist(), first):
+        data = None if count == _NOTHING else os.pread(handle, count, start)
+        if data is not None and len(data) != count:
+            raise ValueError("the file became shorter while it was read")
+        yield number, data
 
 
 class ShardEnd:

@@ -138,7 +138,20 @@ def test_particles_that_move_little_take_fewer_bytes_in_the_small_profile(make, 
 
 
 @pytest.mark.parametrize(
-    "key", [3, -1, slice(2, 9), slice(None, None, 3), slice(8, 2), (slice(1, 5), 2), (..., 0), ...]
+    "key",
+    [
+        3,
+        -1,
+        slice(2, 9),
+        slice(None, None, 3),
+        slice(8, 2),
+        (slice(1, 5), 2),
+        (..., 0),
+        ...,
+        [7, 1, 10, 7],
+        np.int64(4),
+        slice(0, 11, 10),
+    ],
 )
 def test_parts_are_those_of_numpy_with_and_without_zarr(make, dataset, small_shards, key):
     frames = make.frames(11)
