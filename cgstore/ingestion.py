@@ -99,12 +99,13 @@ def ingest(
         )
     threads = jobs or len(os.sched_getaffinity(0))
     work = _Work(Path(archive), os.fspath(store), dry_run, threads)
+    published = not dry_run  # perhaps, if it fails
     try:
-        if scheduler:
-            return _on_cluster(work, tasks, scheduler)
-        return _in_threads(work, tasks, progress or _silent)
+        summaries = _on_cluster(work, tasks, scheduler) if scheduler else _in_threads(work, tasks, progress or _silent)
+        published = published and any(summary.action != "unchanged" for summary in summaries)
+        return summaries
     finally:
-        if not dry_run:
+        if published:
             write_lists(os.fspath(store), write_catalog)
 
 

@@ -121,16 +121,23 @@ class FrameWriter:
         """
         found = {**frames.arrays(), "weight": weight}
         self._check(found, first)
+        position, precision = found.pop("position"), self._layout.precision
         # A copy: the caller may use its block again before this is encoded.
-        arrays = {name: np.array(found[name], FRAME_VARIABLES[name].dtype) for name in self.variables}
-        seen, largest, error = arrays["position"], 0, 0.0
+        others = [name for name in self.variables if name != "position"]
+        arrays = {name: np.array(found[name], FRAME_VARIABLES[name].dtype) for name in others}
+        stored: NDArray[Any]
+        largest, error = 0, 0.0
         if self._layout.references is not None:
             if references is None or len(references) != len(frames):
                 raise StoreError(f"{self._where}: positions stay in their files; found no references to them")
-            arrays["position"] = np.asarray(references, np.int64)
-        elif self._layout.precision is not None:
-            arrays["position"], largest, error = _on_grid(seen, self._layout.precision, where=self._where, first=first)
-            dequantise(arrays["position"].reshape(-1), np.float32(self._layout.precision), seen.reshape(-1))
+            stored, seen = np.asarray(references, np.int64), np.asarray(position, np.float32)
+        elif precision is not None:
+            stored, largest, error = _on_grid(position, precision, where=self._where, first=first)
+            seen = np.empty(stored.shape, np.float32)
+            dequantise(stored.reshape(-1), np.float32(precision), seen.reshape(-1))
+        else:
+            stored = seen = np.array(position, np.float32)
+        arrays["position"] = stored
         arrays[DIGEST] = frame_digests({**arrays, "position": seen})
         return Prepared(first, arrays, largest, error)
 
