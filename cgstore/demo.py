@@ -22,7 +22,7 @@ __all__ = ["run"]
 
 Say = Callable[[str], None]
 
-_NEEDS = {"MDAnalysis": "ingest", "mdtraj": "ingest", "torch": "learn"}
+_NEEDS = {"MDAnalysis": "ingest", "torch": "learn"}
 _DISAGREES = 3  # exit code of `cgstore validate`
 _METHANE = "methane_112k/r1/cg methane_130k/r1/cg methane_150k/r1/cg"
 _PLAIN_INTAKE = (

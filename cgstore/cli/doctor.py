@@ -11,7 +11,9 @@ __all__ = ["Finding", "examine"]
 _NEEDED = ("numpy", "scipy", "numba", "zarr", "numcodecs", "xarray", "dask", "intake", "pydantic", "matplotlib")
 _OPTIONAL = {  # package: extra and purpose
     "MDAnalysis": ("ingest", "topologies are read"),
-    "mdtraj": ("ingest", "trajectories other than XTC are read"),
+    "h5py": ("ingest", "H5MD is read and written"),
+    "mdtraj": ("neighbours", "cgstore.to_mdtraj works"),
+    "s3fs": ("s3", "stores at s3:// URLs are reached"),
     "torch": ("learn", "potentials are trained"),
     "distributed": ("distributed", "ingest runs on a Dask cluster"),
 }

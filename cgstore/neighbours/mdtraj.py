@@ -40,7 +40,7 @@ def to_mdtraj(source: xr.Dataset | Entry | str) -> Any:
     try:
         import mdtraj
     except ImportError as error:
-        raise MissingExtra.of("mdtraj", extra="ingest", purpose="cgstore.to_mdtraj") from error
+        raise MissingExtra.of("mdtraj", extra="neighbours", purpose="cgstore.to_mdtraj") from error
     ds = check_dataset(dataset_of(source))
     topology = topology_of(ds)
     element = elements_of(topology.name, topology.mass, ds.attrs.get("level"))
