@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
@@ -44,9 +45,9 @@ _MANIFEST = "MANIFEST.json"  # of cgstore.store.manifests, which brings zarr wit
 _PART = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
 _NAME = re.compile(f"{_PART}/{_PART}/{_PART}")
 _FRAMING = re.compile(rb'\{"cgstore_index": (\d{1,9}), "sha256": "([0-9a-f]{64})", "content":\n')
-# Clocks of file systems tick every few ms, those of FAT every 2 s: what changed within one tick of being looked at
-# looks as it did before.
-_TICK = 2_000_000_000  # ns
+# Clocks of file systems tick every few ms, or in whole seconds, up to two: what changes within one tick of being
+# looked at looks as it did before.
+_TICK, _LONG_TICK, _SECOND = 20_000_000, 2_000_000_000, 1_000_000_000  # ns
 _MOST_WARNINGS = 10
 _ROW: dict[str, type | tuple[type, ...]] = {
     "name": str, "version": int, "frames": int, "particles": int, "time_ps": (int, float), "bytes": int,
@@ -72,15 +73,19 @@ class Index:
 
     def settled(self, time: int) -> bool:
         """Tell whether a time is so long before the index that nothing can have changed since unseen."""
-        return time < self.clock - _TICK
+        return time < self.clock - (_TICK if time % _SECOND else _LONG_TICK)
+
+    def is_settled(self) -> bool:
+        """Tell whether all times are settled."""
+        times = [int(seen.partition("/")[0]) for seen in self.folders.values()]
+        return all(map(self.settled, times)) and all(self.settled(max(signs)) for signs in self.manifests.values())
 
     def remembered(self, path: str, time: int) -> list[str] | None:
         """Return what was in a folder if that is in it still; None if it must be looked at."""
-        then, _, names = self.folders.get(path, "").partition("/")
+        then, *names = self.folders.get(path, "").split("/")
         if then != str(time) or not self.settled(time):
             return None
-        found = names.split("/") if names else []
-        return None if any(name[:1] in ("", ".") or "\0" in name for name in found) else found
+        return None if any(name[:1] in ("", ".") or "\0" in name for name in names) else names
 
 
 def scan(store: Path, known: Index | None = None, *, clock: int = 0) -> Index:
@@ -129,9 +134,7 @@ def _folders_in(path: str) -> list[str]:
 def _inside(root: str, path: str, known: Index, new: Index) -> list[str]:
     """Return the folders in a folder; remembered where its time is as it was."""
     try:
-        time = os.stat(
-            f"{root}/{path}"
-        ).st_mtime_ns  # before listing: what comes in between makes the time differ later
+        time = os.stat(f"{root}/{path}").st_mtime_ns  # before listing: what comes in between changes it
         names = known.remembered(path, time)
         if names is None:
             names = _folders_in(f"{root}/{path}")
@@ -146,23 +149,29 @@ def _inside(root: str, path: str, known: Index, new: Index) -> list[str]:
 
 def _look_at(root: str, name: str, known: Index, new: Index) -> None:
     """Note one folder that may be a dataset: as it is known if all is as it was, else read anew."""
+    inside = _inside(root, name, known, new)
+    if name not in new.folders:
+        return
     try:
-        time = os.stat(f"{root}/{name}").st_mtime_ns
         row = known.rows.get(name)
         versions = row["versions"] if row else []
         signs = _signs(root, name, versions)
-        as_before = known.remembered(name, time) is not None and signs == known.manifests.get(name, [])
-        # Asking each manifest: what is collected leaves a note in place of one, and the time of the folder as it was.
-        if not as_before or not known.settled(max(signs, default=0)):
+        # A stage or a kept result changes the time of the folder and no version; what is collected leaves a note in
+        # place of a manifest, and the time as it was.
+        found = _versions_of(inside)
+        as_before = found == _versions_of(known.folders.get(name, "").split("/")) and (row is not None or not found)
+        if not as_before or signs != known.manifests.get(name, []) or not known.settled(max(signs, default=0)):
             row, versions = _read(Path(root, name), name, known)
             signs = _signs(root, name, versions)
-        new.folders[name] = f"{time}/"
         if row is not None:
             new.rows[name], new.manifests[name] = row, signs
-    except (FileNotFoundError, NotADirectoryError):  # no folder, or it went away meanwhile
-        return
     except (IntegrityError, NotFound, OSError, ValueError, TypeError, RecursionError) as error:
         new.damaged[name] = f"{root}/{name}: {error}"
+
+
+def _versions_of(names: list[str]) -> list[str]:
+    """Return the names that may be of versions."""
+    return [name for name in names if name[:1] == "v"]
 
 
 def _signs(root: str, name: str, versions: Sequence[int]) -> list[int]:
@@ -323,12 +332,19 @@ def write_catalog(store: Path) -> None:
 
     From 1 000 datasets on, `catalog.yaml` nests one file per system, `catalog/SYSTEM.yaml`.
     """
-    known, written = read_index(store), None
+    sleep(_TICK / _SECOND)  # what was published a moment ago is settled then, and need not be read again
+    known = read_index(store)
     # Another ingest may publish between our scan and our write; whoever writes last has seen everything.
-    while (seen := scan(store, known, clock=clock_of(store))).rows != written:
+    while not _is_same(known, seen := scan(store, known, clock=clock_of(store)), store):
         known = replace(seen, listing=_write_listing(store, known, seen))
         write_text(store / INDEX, render_index(known))
-        written = known.rows
+
+
+def _is_same(known: Index, seen: Index, store: Path) -> bool:
+    """Tell whether the lists of a store say what was seen just now, and as surely as can be."""
+    equal = known.rows == seen.rows and known.manifests == seen.manifests
+    listed = known.listing is not None and known.listing == _sign(store / "catalog.yaml")
+    return equal and listed and (known.is_settled() or not seen.is_settled())
 
 
 def _write_listing(store: Path, known: Index, seen: Index) -> list[int]:

@@ -327,6 +327,7 @@ def test_a_dataset_published_while_the_catalog_is_written_is_listed(own_store, a
         return write(path, text, **options)
 
     monkeypatch.setattr(module_of_lists, "write_text", write_late)
+    (own_store / "index.json").unlink()
     write_catalog(own_store)
     assert "argon/r1/cg" in yaml.safe_load((own_store / "catalog.yaml").read_text())["aliases"]
     assert "argon/r1/cg" in read_index(own_store).rows

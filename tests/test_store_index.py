@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cgstore.store_index
 from cgstore.catalog import open_catalog, write_catalog
 from cgstore.store.integrity import note_of
 from cgstore.store.manifests import unseal, write_sealed
@@ -153,19 +154,36 @@ def reseal(store: Path, name: str, **attrs: object) -> None:
     os.utime(file, ns=before)
 
 
-def test_a_manifest_that_changes_within_the_tick_of_the_clock_is_read_again(store):
+@pytest.fixture(params=["fine", "whole seconds"])
+def stopped_clock(request, monkeypatch) -> Callable[[Path], None]:
+    """Give a function that writes the lists of a store in the very tick in which it changed last."""
+
+    def write(store: Path) -> None:
+        if request.param == "whole seconds":
+            for path in [store, *store.rglob("*")]:
+                when = path.stat().st_mtime_ns // 10**9 * 10**9
+                os.utime(path, ns=(when, when))
+        last = max(path.stat().st_mtime_ns for path in store.rglob("*"))
+        late = 10**6 if request.param == "fine" else 10**9
+        monkeypatch.setattr(cgstore.store_index, "clock_of", lambda store: last + late)
+        write_catalog(store)
+
+    return write
+
+
+def test_a_manifest_that_changes_within_the_tick_of_the_clock_is_read_again(store, stopped_clock):
     reseal(store, NAMES[5], kind="gas___")
     os.utime(store / NAMES[5] / "v000001" / "MANIFEST.json")
-    write_catalog(store)
+    stopped_clock(store)
     assert rows(store)[NAMES[5]]["kind"] == "gas___"
     reseal(store, NAMES[5], kind="solid_")
     assert rows(store)[NAMES[5]]["kind"] == "solid_"
 
 
-def test_a_folder_that_changes_within_the_tick_of_the_clock_is_listed_again(tmp_path, seal_datasets):
+def test_a_folder_that_changes_within_the_tick_of_the_clock_is_listed_again(tmp_path, seal_datasets, stopped_clock):
     folder = tmp_path / "store"
     seal_datasets(folder, ["a/r1/cg"])
-    write_catalog(folder)  # at once
+    stopped_clock(folder)
     for name, place in (("a/r1/atoms", "a/r1"), ("a/r2/cg", "a"), ("a/r1/cg", "a/r1/cg")):
         before = times_of(folder / place)
         seal_datasets(folder, [name], version=2)
@@ -173,6 +191,22 @@ def test_a_folder_that_changes_within_the_tick_of_the_clock_is_listed_again(tmp_
         assert rows(folder) == listed(folder)
     assert set(rows(folder)) == {"a/r1/atoms", "a/r1/cg", "a/r2/cg"}
     assert rows(folder)["a/r1/cg"]["versions"] == [1, 2]
+
+
+def test_what_an_ingest_published_a_moment_ago_is_not_read_again(tmp_path, seal_datasets, manifests_read):
+    seal_datasets(tmp_path / "store", NAMES)
+    write_catalog(tmp_path / "store")
+    manifests_read.clear()
+    assert list(open_catalog(tmp_path / "store")) == NAMES
+    assert manifests_read == []
+
+
+def test_lists_that_say_what_is_there_are_not_written_again(store):
+    seen = {path: path.stat().st_mtime_ns for path in store.iterdir() if path.is_file()}
+    (store / NAMES[3] / ".stage-0123").mkdir()  # of an ingest that failed
+    (store / NAMES[4] / "features").mkdir()
+    write_catalog(store)
+    assert {path: path.stat().st_mtime_ns for path in store.iterdir() if path.is_file()} == seen
 
 
 def test_a_moved_store_and_a_copy_with_times_need_no_manifest(store, tmp_path, manifests_read):
