@@ -14,7 +14,8 @@ __all__ = ["checked", "is_url", "redacted"]
 
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AZURE_STORAGE_KEY")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
-_QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\")]*")
+# Behind a URL, or what looks like one without its beginning; a question mark in a sentence or a glob is none.
+_QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\")]+|\?(?=[\w.%-]+=)[^\s'\")]*")
 
 
 def is_url(location: object) -> bool:
@@ -67,8 +68,10 @@ def redacted(text: str) -> str:
 
     >>> redacted("https://me:secret@host/bucket?signature=abc is down")
     'https://…@host/bucket?… is down'
+    >>> redacted('part000?.xtc: no such file; did you mean "part0001.xtc"?')
+    'part000?.xtc: no such file; did you mean "part0001.xtc"?'
     """
     for name in _SECRETS:
         if secret := os.environ.get(name):
             text = text.replace(secret, "…")
-    return _QUERY.sub("?…", _USER.sub("…@", text))
+    return _QUERY.sub(lambda found: f"{found[1] or ''}?…", _USER.sub("…@", text))
