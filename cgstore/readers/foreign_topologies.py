@@ -1,6 +1,7 @@
 """Topologies through the parsers of MDAnalysis: GRO, PDB, MOL2 and whatever else it knows."""
 
 import re
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ FOREIGN = (".gro", ".pdb", ".ent", ".mol2", ".crd", ".pqr", ".cif", ".itp", ".dm
 # atoms of one residue belong together.
 _ALL_BONDS = ("MOL2", "ITP", "XML", "HOOMDXML")
 _GRO_LINE = 20  # bytes that an atom in a GRO has at the very least
+# The filters of warnings belong to the process: two threads that change them at once show some, and leave them changed.
+_QUIETLY = threading.Lock()
 
 
 def read_foreign(path: Path, *, positions: bool = False) -> Stated:
@@ -33,7 +36,7 @@ def read_foreign(path: Path, *, positions: bool = False) -> Stated:
     InputError : no parser is known for the suffix; the file is damaged or foreign
     MissingExtra : MDAnalysis is not installed
     """
-    with warnings.catch_warnings():
+    with _QUIETLY, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             from MDAnalysis.core._get_readers import get_parser_for

@@ -1,6 +1,9 @@
 """Topologies against GROMACS' own numbers, MDAnalysis and mdtraj."""
 
 import os
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import MDAnalysis
@@ -140,3 +143,18 @@ def test_nothing_is_written_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.gro").write_text(GRO)
     read_topology(tmp_path / "a.gro")
     assert os.listdir(tmp_path) == ["a.gro"]
+
+
+def test_threads_that_read_topologies_leave_the_filters_of_warnings_alone(tmp_path: Path) -> None:
+    # MDAnalysis warns of columns 79-80, which hold no charge here; what is said of a file is said by us.
+    line = "ATOM      1  C1  MET A   1       1.000   1.000   1.000  1.00  0.00           C T\n"
+    (tmp_path / "a.pdb").write_text(line * 200)
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda _: len(read_topology(tmp_path / "a.pdb")), range(24)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [200] * 24
+    assert warnings.filters == before
