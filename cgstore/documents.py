@@ -7,15 +7,18 @@ suggestion, quantities are strings with a unit. Two files with the same meaning 
 import difflib
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from cgstore.errors import InputError
+from cgstore.plain_files import read_plain
 from cgstore.units import parse_quantity
 
 __all__ = [
@@ -56,6 +59,11 @@ Angle = Annotated[float, _quantity("angle")]
 Pressure = Annotated[float, _quantity("pressure")]
 
 Model = TypeVar("Model", bound=Document)
+
+_MOST_BYTES = 2**22  # of a user file; a recipe of a thousand runs is smaller
+_MOST_DEPTH = 32  # of tables in tables
+_SHOWN = 200  # characters of a value that is wrong
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -113,10 +121,12 @@ def load_document(path: Path, model: type[Model]) -> Model:
     InputError : the file is missing, not TOML, or does not fit; the message lists every problem of the file
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
+        content = tomllib.loads(read_plain(path, most=_MOST_BYTES).decode("utf-8"))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise InputError(f"{path}: no such file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is not a TOMLDecodeError
         raise InputError(f"{path}: not a TOML file: {error}") from error
     return parse_document(content, model, where=str(path))
 
@@ -128,12 +138,37 @@ def parse_document(content: dict[str, Any], model: type[Model], *, where: str) -
     ------
     InputError : as `load_document`
     """
+    problems = _not_plain(content, "", 0)
     try:
-        return model.model_validate(content)
+        if not problems:
+            return model.model_validate(content)
     except ValidationError as error:
         problems = [_explain(problem, model) for problem in error.errors(include_url=False)]
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise InputError(f"{where}: {count}\n" + "\n".join(f"  {line}" for line in problems)) from error
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    raise InputError(f"{where}: {count}\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def _not_plain(value: Any, key: str, depth: int) -> list[str]:
+    """Return what must not stand in any user file: what has no JSON form, no end, or would steer a terminal."""
+    if isinstance(value, dict):
+        found = [f"{key}   found a key with a control character" for name in value if _CONTROL.search(str(name))]
+        inner = [(f"{key}.{name}".lstrip("."), item) for name, item in value.items()]
+    else:
+        found = []
+        inner = [(f"{key}[{number}]", item) for number, item in enumerate(value)] if isinstance(value, list) else []
+    if inner and depth > _MOST_DEPTH:
+        return [f"{key[:_SHOWN]}   found tables nested more than {_MOST_DEPTH} deep"]
+    for place, item in inner:
+        found += _not_plain(item, place, depth + 1)
+    if isinstance(value, float) and not math.isfinite(value):
+        found.append(f"{key}   found {value}, expected a finite number")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        found.append(f"{key}   found a number of {value.bit_length()} bits, expected at most 63")
+    elif isinstance(value, date | time):
+        found.append(f"{key}   found the date or time {value}, expected text in quotes")
+    elif isinstance(value, str) and _CONTROL.search(value):
+        found.append(f"{key}   found {value[:_SHOWN]!r}, expected text without control characters")
+    return found
 
 
 def _explain(problem: Any, model: type[Document]) -> str:
@@ -147,7 +182,7 @@ def _explain(problem: Any, model: type[Document]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if message.startswith("found "):
         return f"{key}   {message}"
-    return f"{key}   found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+    return f"{key}   found {repr(problem['input'])[:_SHOWN]}; {message[0].lower()}{message[1:]}"
 
 
 def _fields_at(model: type[Document], location: tuple[Any, ...]) -> list[str]:

@@ -218,7 +218,7 @@ REFUSED = [
         "run",
         "each run needs its own name",
     ),
-    ("[[run]]", "[system.parameters]\nsigma = [nan]\n[[run]]", "system.parameters", "finite"),
+    ("[[run]]", "[system.parameters]\nsigma = [nan]\n[[run]]", "system.parameters.sigma[0]", "finite"),
 ]
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from cgstore.kernels.chunks import pack, unpack, unpack_scaled
 
-__all__ = ["FRAME_DELTA", "Chain", "chain_of", "decode_chunk", "encode_chunk"]
+__all__ = ["FRAME_DELTA", "MOST_CHUNK_BYTES", "Chain", "chain_of", "check_blosc", "decode_chunk", "encode_chunk"]
 
 FRAME_DELTA = "cgstore.frame_delta"
+MOST_CHUNK_BYTES = 2**31 - 1  # what blosc can hold
 
 _SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
 _CHECKSUM = 4  # bytes
@@ -140,10 +141,7 @@ def _decompress(data: bytes, chain: Chain) -> NDArray[Any]:
     body = np.frombuffer(data, np.uint8)[:-_CHECKSUM]  # a view: copies cost as much as the checksum
     if len(data) < _CHECKSUM or int(google_crc32c.value(body)).to_bytes(_CHECKSUM, "little") != data[-_CHECKSUM:]:
         raise ValueError("its checksum is not that of its bytes")
-    if chain.blosc is None:
-        found = len(body)
-    else:
-        found = int.from_bytes(data[4:8], "little") if len(body) >= _BLOSC_HEADER else -1
+    found = len(body) if chain.blosc is None else check_blosc(body)
     if found != chain.bytes:
         raise ValueError(f"it has {found} bytes, {chain.bytes} belong there")
     if chain.blosc is None:
@@ -154,6 +152,22 @@ def _decompress(data: bytes, chain: Chain) -> NDArray[Any]:
     except RuntimeError as error:
         raise ValueError(str(error)) from error
     return packed
+
+
+def check_blosc(body: NDArray[np.uint8]) -> int:
+    """Return the bytes that a blosc buffer says it has decompressed.
+
+    The C library reads as many compressed bytes as the header says, whether they are there or not: without this look
+    a hostile chunk ends the process.
+
+    Raises
+    ------
+    ValueError : it has no header, or one of another buffer
+    """
+    header = body[:_BLOSC_HEADER].tobytes()
+    if len(header) < _BLOSC_HEADER or int.from_bytes(header[12:], "little") != len(body):
+        raise ValueError("its blosc header is not that of its bytes")
+    return int.from_bytes(header[4:8], "little")
 
 
 def _as_integer(dtype: np.dtype[Any]) -> np.dtype[Any]:

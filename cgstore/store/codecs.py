@@ -1,19 +1,23 @@
-"""The zarr codec of the profile `small`: every number as its step from the frame before, folded to be positive.
+"""Codecs as zarr calls them: the steps from frame to frame of the profile `small`, and a blosc that trusts no header.
 
-zarr finds it through the entry point `zarr.codecs`, so that whoever has cgstore installed opens such arrays with plain
-zarr or xarray. Here stands what zarr calls; cgstore itself reads and writes whole chunks (`chunks`).
+zarr finds the first through the entry point `zarr.codecs`, so that whoever has cgstore installed opens such arrays with
+plain zarr or xarray. cgstore itself reads and writes whole chunks (`chunks`).
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Self
 
 import numpy as np
 from zarr.abc.codec import ArrayArrayCodec
+from zarr.codecs import BloscCodec
 
 from cgstore.kernels.chunks import pack, unpack
-from cgstore.store.chunks import FRAME_DELTA
+from cgstore.store.chunks import FRAME_DELTA, check_blosc
 
-__all__ = ["FrameDelta"]
+__all__ = ["CheckedBlosc", "FrameDelta"]
+
+_ROW_BYTES = 32  # of a table of references, which takes more than the positions of a particle
 
 
 @dataclass(frozen=True)
@@ -59,3 +63,26 @@ class FrameDelta(ArrayArrayCodec):
         columns = packed.view(bits).reshape(-1, packed.shape[-1])
         unpack(columns, 0, True, values.reshape(columns.shape).T)
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(values.view(packed.dtype))
+
+
+class CheckedBlosc(BloscCodec):
+    """Blosc that looks at the header of a chunk before the C library believes it; for reading what others sent."""
+
+    @classmethod
+    def of(cls, codec: BloscCodec) -> Self:
+        """Return the same codec, with the look."""
+        return cls(
+            typesize=codec.typesize,
+            cname=codec.cname,
+            clevel=codec.clevel,
+            shuffle=codec.shuffle,
+            blocksize=codec.blocksize,
+        )
+
+    async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
+        """Decompress a chunk that is as large as one of its array."""
+        most = max(prod(chunk_spec.shape) * chunk_spec.dtype.item_size, _ROW_BYTES * max(chunk_spec.shape, default=0))
+        found = check_blosc(chunk_bytes.as_numpy_array().view(np.uint8))
+        if found > most:
+            raise ValueError(f"a chunk has {found} bytes, at most {most} belong there")
+        return await super()._decode_single(chunk_bytes, chunk_spec)

@@ -17,6 +17,7 @@ from zarr.storage import LocalStore
 from cgstore.errors import IntegrityError
 from cgstore.kernels.quantise import dequantise
 from cgstore.store.chunks import chain_of
+from cgstore.store.claims import read_zarr
 from cgstore.store.layout import array_of, attributes_of, decode_text, fill_value, references_of
 from cgstore.store.references import ReferencedFrames, table_chain
 from cgstore.store.shards import FrameArray
@@ -68,11 +69,7 @@ class StoredArray:
             return self[forward][back]
         if self.local is not None and keys:
             return self._read_local(self.local, keys)
-        try:
-            stored = np.asarray(self.array[key])
-        except (ValueError, RuntimeError) as error:
-            raise IntegrityError(f"{self._place(key)} cannot be decoded: {error}; run verify --deep") from error
-        return self._decode(stored, key)
+        return self._decode(read_zarr(self.array, key, where=self._place(key)), key)
 
     def _read_local(self, local: FrameArray | ReferencedFrames, keys: tuple[Any, ...]) -> NDArray[Any]:
         """Read frames from their shards, and take the part of them that is meant."""
@@ -158,6 +155,8 @@ def stored_chunks(folder: Path, array: zarr.Array[Any]) -> FrameArray:
     metadata: Any = array.metadata
     referenced = references_of(array) is not None
     chain = table_chain(array.chunks[0]) if referenced else chain_of(metadata.to_dict())
+    if not referenced and chain.shape[1:] != array.shape[1:]:
+        raise ValueError(f"the array is cut into chunks {chain.shape}")
     return FrameArray(
         folder=folder,
         chain=chain,

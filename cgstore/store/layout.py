@@ -22,9 +22,10 @@ from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, TransposeCodec
 from zarr.storage import LocalStore
 
-from cgstore.errors import InputError, StoreError
+from cgstore.errors import InputError, IntegrityError, StoreError
 from cgstore.schema import SCHEMA, Variable
 from cgstore.store.chunks import FRAME_DELTA
+from cgstore.store.claims import array_of, no_links, open_zarr
 from cgstore.store.codecs import FrameDelta
 from cgstore.store.references import XTC_REFERENCES, XtcReferences
 from cgstore.store.stopping import StoppableStore
@@ -165,6 +166,8 @@ def decode_text(codes: NDArray[np.signedinteger], attrs: Mapping[str, Any]) -> N
     """
     words = attrs["flag_meanings"].split(" ") if attrs["flag_values"] else []
     names = ["" if word == "%" else unquote(word) for word in words]
+    if codes.size and not 0 <= codes.min() <= codes.max() < max(1, len(names)):
+        raise IntegrityError(f"found codes of text from {codes.min()} to {codes.max()}, there are {len(names)} texts")
     return np.asarray(np.array(names or [""], np.str_)[codes])
 
 
@@ -205,8 +208,9 @@ def _json(value: Any) -> Any:
 
 
 def open_group(folder: Path) -> zarr.Group:
-    """Open the zarr group in a local folder, for reading only."""
-    return zarr.open_group(LocalStore(folder, read_only=True), mode="r")
+    """Open the zarr group in a local folder, for reading only; see `claims` for what is refused."""
+    no_links(folder, where=str(folder))
+    return open_zarr(LocalStore(folder, read_only=True), where=str(folder))
 
 
 def open_stage(store: StoppableStore) -> zarr.Group:
@@ -225,11 +229,6 @@ def consolidate(folder: Path) -> None:
     inside = {path.parent.relative_to(folder).as_posix(): json.loads(path.read_bytes()) for path in files}
     own["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": inside}
     root.write_text(json.dumps(own, indent=2), encoding="utf-8")
-
-
-def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """Return an array of a group."""
-    return cast("zarr.Array[Any]", group[name])
 
 
 def attributes_of(stored: zarr.Array[Any] | zarr.Group) -> dict[str, Any]:

@@ -8,22 +8,25 @@ import dask.array as da
 import xarray as xr
 import zarr
 from dask.base import tokenize
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore
 
 from cgstore.errors import IntegrityError, MissingExtra, NotFound, StoreError
+from cgstore.store.claims import array_of, check_claims, open_zarr
 from cgstore.store.decoding import StoredArray, stored_array
 from cgstore.store.layout import (
+    DIGEST,
     FRAME_VARIABLES,
     STATIC_VARIABLES,
-    array_of,
     attributes_of,
     block_frames,
     check_format,
     dims_of,
     layout_of,
+    open_group,
 )
+from cgstore.store.trees import tree_of
 
-__all__ = ["open_version"]
+__all__ = ["group_at", "open_version"]
 
 _EAGER = ("time", "step")  # a few bytes per frame, and what frames are chosen by
 
@@ -45,41 +48,96 @@ def open_version(location: str | Path) -> xr.Dataset:
     StoreError : it is not a version, or a newer cgstore wrote it
     IntegrityError : a chunk is lost or damaged; for lazy variables when they are computed
     """
-    group = _open(str(location))
+    group = group_at(location)
     attrs = attributes_of(group)
     check_format(attrs, where=str(location))
-    where = f"{attrs.get('name', location)} v{attrs.get('version', 0):06d}"
+    where = f"{attrs.get('name', location)} v{str(attrs.get('version', 0)).zfill(6)}"
     coordinates = str(attrs.pop("coordinates", "")).split()
     missing = {"position", "time", "step"} - set(group)
     if missing:
         raise IntegrityError(f"{where}: found no {', '.join(sorted(missing))}; run verify")
-    frames, particles = array_of(group, "position").shape[:2]
-    block = block_frames(particles, layout_of(group).chunk, frames)
-    variables = {
-        name: _variable(stored_array(group, name, where=where), block, token=f"{location}-{attrs['digest']}")
-        for name in (*FRAME_VARIABLES, *STATIC_VARIABLES)
-        if name in group
-    }
+    arrays = {name: array_of(group, name) for name in (*FRAME_VARIABLES, *STATIC_VARIABLES) if name in group}
+    sizes = _check_sizes(arrays, where)
+    block = block_frames(sizes["particle"], layout_of(group).chunk, sizes["frame"])
+    _check_claims(arrays, -(-sizes["frame"] // block), str(location), where)
+    token = f"{location}-{attrs.get('digest')}"
+    variables = {name: _variable(stored_array(group, name, where=where), block, token=token) for name in arrays}
     own = {name: variables.pop(name) for name in coordinates if name in variables}
     return xr.Dataset(variables, own, attrs)
 
 
-def _open(location: str) -> zarr.Group:
-    """Open the zarr group at a path or URL, for reading only."""
+def open_arrays(location: str | Path) -> tuple[dict[str, StoredArray], int]:
+    """Open the per-frame arrays of a version to be read in stretches, without xarray and dask in between.
+
+    Parameters
+    ----------
+    location : folder of the version, or its URL
+
+    Returns
+    -------
+    the arrays by name, the frame digests among them, and the frames in a chunk of positions
+
+    Raises
+    ------
+    NotFound : nothing is there
+    StoreError : it is not a version, or a newer cgstore wrote it
+    """
+    group = group_at(location)
+    attrs = attributes_of(group)
+    check_format(attrs, where=str(location))
+    where = f"{attrs.get('name', location)} v{attrs.get('version', 0):06d}"
+    arrays = {name: stored_array(group, name, where=where) for name in (*FRAME_VARIABLES, DIGEST) if name in group}
+    return arrays, layout_of(group).chunk
+
+
+def _check_sizes(arrays: dict[str, zarr.Array[Any]], where: str) -> dict[str, int]:
+    """Return the size of each dim, if all arrays have the dims of the schema and agree on their sizes."""
+    sizes: dict[str, int] = {}
+    for name, array in arrays.items():
+        dims = {**FRAME_VARIABLES, **STATIC_VARIABLES}[name].dims
+        if dims_of(array) != dims or any(
+            sizes.setdefault(*item) != item[1] for item in zip(dims, array.shape, strict=True)
+        ):
+            raise IntegrityError(
+                f"{where}: {name}: found dims {dims_of(array)} of sizes {array.shape}, expected {dims} and the sizes "
+                "of the other arrays; run verify"
+            )
+    if not (sizes["frame"] and sizes["particle"] and sizes["xyz"] == sizes.get("box_vector", 3) == 3):
+        raise IntegrityError(f"{where}: found {sizes}, expected frames, particles and three dimensions; run verify")
+    return sizes
+
+
+def _check_claims(arrays: dict[str, zarr.Array[Any]], blocks: int, location: str, where: str) -> None:
+    """Refuse what no files are behind: arrays that would be read whole, and tasks without end."""
+    eager = [array for name, array in arrays.items() if name in _EAGER or name in STATIC_VARIABLES]
+    try:
+        check_claims(eager, blocks, 0, where=where)
+    except IntegrityError:  # more than anybody needs as a rule: now it matters how large the files are
+        check_claims(eager, blocks, sum(tree_of(location).sizes().values()), where=where)
+
+
+def group_at(place: str | Path) -> zarr.Group:
+    """Open the zarr group of a version at a path or URL, for reading only.
+
+    Raises
+    ------
+    NotFound : there is no such folder
+    StoreError : what is there is no version
+    """
+    location = str(place)
     parts = urlsplit(location)
     local = parts.scheme in ("", "file")
     path = Path(unquote(parts.path) if parts.scheme else location)
     if local and not path.is_dir():
         raise NotFound(f"{location}: no such folder")
+    if local:
+        return open_group(path)
     try:
-        store = LocalStore(path, read_only=True) if local else FsspecStore.from_url(location, read_only=True)
-        return zarr.open_group(store, mode="r")
+        return open_zarr(FsspecStore.from_url(location, read_only=True), where=location)
     except ImportError as error:  # fsspec names what it lacks, for example s3fs
         raise MissingExtra(f"{location}: {error}") from error
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{location}: found no zarr group, expected one version of a dataset, as in …/cg/v000001: {error}"
-        ) from error
+    except ValueError as error:
+        raise StoreError(f"{location}: no URL of a store: {error}") from error
 
 
 def _variable(stored: StoredArray, block: int, *, token: str) -> xr.Variable:

@@ -18,6 +18,7 @@ from zarr.abc.codec import ArrayBytesCodec
 
 from cgstore.errors import IntegrityError, StoreError
 from cgstore.kernels.xtc import PADDING, decode
+from cgstore.plain_files import open_plain
 from cgstore.store.chunks import Chain
 from cgstore.store.shards import FrameArray
 
@@ -25,6 +26,8 @@ __all__ = ["COLUMNS", "XTC_REFERENCES", "ReferencedFrames", "XtcReferences", "ta
 
 XTC_REFERENCES = "cgstore.xtc_references"
 ARCHIVE = "CGSTORE_ARCHIVE"
+
+_HEADER, _LARGEST = 128, 16  # bytes of a frame, and of a particle in it, at the very most
 
 COLUMNS = ("source", "offset", "length", "crc32c")  # of a table, int64 each; -1: no frame yet
 
@@ -50,6 +53,8 @@ class XtcReferences(ArrayBytesCodec):
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
         for name in self.sources:
+            if not isinstance(name, str) or "\0" in name:
+                raise StoreError(f"found a reference to {str(name)[:80]!r}, expected the name of a file")
             if os.path.isabs(name) or ".." in re.split(r"[\\/]", name) or not name:
                 raise StoreError(f"found a reference to {name!r}, expected a file inside the archive")
 
@@ -104,7 +109,7 @@ class XtcReferences(ArrayBytesCodec):
         sources : `path` and `size` of each, as the metadata of a version have them
         """
         problems = {}
-        for source in sources:
+        for source in (source for source in sources if source["path"] in self.sources):
             path = self.folder() / source["path"]
             if not path.is_file():
                 problems[str(path)] = f"is missing; where the archive has moved, set {ARCHIVE} to its folder"
@@ -135,9 +140,9 @@ class XtcReferences(ArrayBytesCodec):
     def _read_source(self, path: Path, table: NDArray[np.int64], position: NDArray[np.float32]) -> None:
         """Decode frames of one file."""
         try:
-            with path.open("rb", buffering=0) as file:
-                data, offset = _load(file.fileno(), path, table)
-        except FileNotFoundError as error:
+            with open_plain(path) as file:
+                data, offset = _load(file.fileno(), path, table, most=_HEADER + _LARGEST * position.shape[1])
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise IntegrityError(
                 f"{path}: the referenced file is missing; where the archive has moved, set {ARCHIVE} to its folder"
             ) from error
@@ -145,12 +150,20 @@ class XtcReferences(ArrayBytesCodec):
             raise IntegrityError(f"{path}: a referenced frame is not one of {position.shape[1]} particles; run verify")
 
 
-def _load(handle: int, path: Path, table: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _load(
+    handle: int, path: Path, table: NDArray[np.int64], *, most: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read the bytes of frames and check each against its crc32c; return them and where each frame begins."""
     offset, length = table[:, 1], table[:, 2]
     size = os.fstat(handle).st_size
     changed = IntegrityError(f"{path}: the referenced file is not what it was; restore it, or ingest it again")
-    if (offset < 0).any() or (length < 0).any() or (offset > size).any() or (length > size - offset).any():
+    if (
+        (offset < 0).any()
+        or (length < 0).any()
+        or (length > most).any()
+        or (offset > size).any()
+        or (length > size - offset).any()
+    ):
         raise changed
     end = np.cumsum(length)
     data = np.zeros(int(end[-1]) + PADDING, np.uint8)

@@ -3,6 +3,7 @@
 This is the sharding of zarr 3, written from chunks that threads encoded, and read in the parts that are asked for.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgstore.errors import IntegrityError
+from cgstore.plain_files import open_plain
 from cgstore.store.chunks import Chain, decode_chunk
 from cgstore.store.placeholders import fill
 
@@ -21,6 +23,7 @@ __all__ = ["FrameArray", "ShardEnd", "shard_index", "split_chunks"]
 
 _NOTHING = 2**64 - 1  # offset and size of a chunk that is not there
 _CHECKSUM = 4  # bytes
+_LARGE = 2**26  # bytes: before more is allocated, it is seen to that the chunks are there
 
 
 def shard_index(sizes: Sequence[int], *, slots: int) -> bytes:
@@ -69,6 +72,8 @@ def _index(table: bytes, slots: int, size: int) -> NDArray[np.uint64]:
     limit = size - len(table)
     if (index[there, 0] > limit).any() or (index[there, 1] > limit - index[there, 0]).any():
         raise ValueError("the index of the shard points outside of it")
+    if index[there, 1].sum() > limit:
+        raise ValueError("the chunks of the shard overlap")
     return index
 
 
@@ -98,23 +103,33 @@ class FrameArray:
         IntegrityError : a chunk is lost, or its bytes are not what was written
         """
         dtype = np.dtype(np.float32) if self.scale is not None else self.chain.dtype
-        values = np.empty((max(0, last - first), *self.chain.shape[1:]), dtype)
-        for shard in range(first // self.shard, -(-last // self.shard) if last > first else 0):
+        shape = (max(0, last - first), *self.chain.shape[1:])
+        shards = range(first // self.shard, -(-last // self.shard) if last > first else 0)
+        if math.prod(shape) * dtype.itemsize > _LARGE:
+            for shard in shards:
+                begin, end = max(first, shard * self.shard), min(last, (shard + 1) * self.shard)
+                self._read_shard(shard, begin - shard * self.shard, end - shard * self.shard, None)
+        values = np.empty(shape, dtype)
+        for shard in shards:
             begin, end = max(first, shard * self.shard), min(last, (shard + 1) * self.shard)
             self._read_shard(
                 shard, begin - shard * self.shard, end - shard * self.shard, values[begin - first : end - first]
             )
         return values
 
-    def _read_shard(self, shard: int, first: int, last: int, values: NDArray[Any]) -> None:
-        """Decode frames of one shard, counted in it."""
+    def _read_shard(self, shard: int, first: int, last: int, values: NDArray[Any] | None) -> None:
+        """Decode frames of one shard, counted in it; without `values`, only see whether their chunks are there."""
         chunk = self.chain.shape[0]
         path = self.path(shard)
         fill(path)  # it may only hold the place of an object elsewhere
+        wanted = (self.shard // chunk, first // chunk, -(-last // chunk))
         try:
-            with path.open("rb", buffering=0) as file:
+            with open_plain(path) as file:
+                if values is None:
+                    _check_there(file.fileno(), *wanted)
+                    return
                 # Chunk by chunk: what was read is still in the cache when it is decoded.
-                for number, data in _read_chunks(file.fileno(), self.shard // chunk, first // chunk, -(-last // chunk)):
+                for number, data in _read_chunks(file.fileno(), *wanted, most=_most_bytes(self.chain)):
                     begin, end = max(first, number * chunk), min(last, (number + 1) * chunk)
                     self._decode(data, begin - number * chunk, values[begin - first : end - first])
         except FileNotFoundError as error:
@@ -131,12 +146,28 @@ class FrameArray:
             raise ValueError("values are lost")
 
 
-def _read_chunks(handle: int, slots: int, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
+def _read_index(handle: int, slots: int) -> NDArray[np.uint64]:
+    """Read the index of an open shard file."""
+    size, table = os.fstat(handle).st_size, _index_size(slots)
+    return _index(os.pread(handle, table, size - table) if size >= table else b"", slots, size)
+
+
+def _check_there(handle: int, slots: int, first: int, last: int) -> None:
+    """Raise an error if the index of an open shard file lacks one of some chunks."""
+    if (_read_index(handle, slots)[first:last, 1] == _NOTHING).any():
+        raise ValueError("a chunk is missing")
+
+
+def _most_bytes(chain: Chain) -> int:
+    """Return what a chunk has at most; compressors give up where nothing is saved."""
+    return chain.bytes + chain.bytes // 64 + 1024
+
+
+def _read_chunks(handle: int, slots: int, first: int, last: int, *, most: int) -> Iterator[tuple[int, bytes | None]]:
     """Read some chunks of an open shard file; yield each with its number, None where there is none."""
-    size = os.fstat(handle).st_size
-    table = _index_size(slots)
-    index = _index(os.pread(handle, table, size - table) if size >= table else b"", slots, size)
-    for number, (start, count) in enumerate(index[first:last].tolist(), first):
+    for number, (start, count) in enumerate(_read_index(handle, slots)[first:last].tolist(), first):
+        if most < count != _NOTHING:
+            raise ValueError(f"a chunk has {count} bytes, expected at most {most}")
         data = None if count == _NOTHING else os.pread(handle, count, start)
         if data is not None and len(data) != count:
             raise ValueError("the file became shorter while it was read")

@@ -168,7 +168,11 @@ def test_parts_are_those_of_numpy_with_and_without_zarr(make, dataset, small_sha
 
 def test_an_array_of_another_program_is_read_through_zarr(tmp_path):
     group = zarr.create_group(tmp_path)
-    group.create_array("position", data=np.ones((4, 2, 3), np.float32), chunks=(2, 2, 3), shards=(4, 2, 3))
+    values, pieces = np.ones((4, 2, 3), np.float32), {"chunks": (2, 2, 3), "shards": (4, 2, 3)}
+    group.create_array("position", data=values, compressors=BloscCodec(), **pieces)
+    group.create_array("velocity", data=values, **pieces)
     stored = stored_array(zarr.open_group(tmp_path, mode="r"), "position", where="x")
     assert stored.local is None
     assert np.array_equal(stored[1:3], np.ones((2, 2, 3)))
+    with pytest.raises(IntegrityError, match="velocity: found the codec ZstdCodec"):
+        stored_array(zarr.open_group(tmp_path, mode="r"), "velocity", where="x")
