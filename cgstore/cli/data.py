@@ -94,7 +94,7 @@ def ls(shell: Shell) -> None:
     from cgstore.catalog import open_catalog
 
     catalog = open_catalog(shell.store)
-    shell.answer(catalog.rows(), repr(catalog))
+    shell.answer(catalog.rows(), catalog.table())
 
 
 @command(app, _STORE)
@@ -108,7 +108,7 @@ def search(
 
     catalog = open_catalog(shell.store)
     found = catalog.search(**parse_questions(question, catalog.facets(), where=shell.store))
-    shell.answer(found.rows(), repr(found))
+    shell.answer(found.rows(), found.table())
 
 
 @command(app, _STORE)

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cgstore.store.layout import DIGEST
+from cgstore.store.opening import open_arrays
+
 __all__ = ["Fingerprint", "fingerprint"]
 
 
@@ -49,7 +52,5 @@ def _frame_digests(entry: Any, version: Any) -> NDArray[np.uint64]:
     location = getattr(entry, "location", None)
     if location is None or version is None:
         return np.empty(0, np.uint64)
-    import zarr
-
-    group: Any = zarr.open_group(f"{location}/v{int(version):06d}", mode="r")
-    return np.asarray(group["frame_digest"][:], np.uint64) if "frame_digest" in group else np.empty(0, np.uint64)
+    arrays, _ = open_arrays(f"{location}/v{int(version):06d}")
+    return np.asarray(arrays[DIGEST][:], np.uint64) if DIGEST in arrays else np.empty(0, np.uint64)

@@ -1,7 +1,7 @@
 """Sources: the frames of one dataset read in consecutive stretches as float32, straight from the chunks of the store.
 
-Between the disk and the tensor stands one zarr array per variable and a multiplication; xarray and dask, which
-describe the dataset, are not in the way.
+Between the disk and the tensor stand the chunks and one multiplication; xarray and dask, which describe the dataset,
+are not in the way.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cgstore.errors import InputError, IntegrityError
+from cgstore.errors import InputError
 from cgstore.learn.split import Catalog, Member
 from cgstore.schema import SCHEMA
+from cgstore.store.opening import open_arrays
 
 __all__ = ["FRAME_ARRAYS", "Source", "open_source", "spread_frames", "temperature_of"]
 
@@ -61,7 +62,7 @@ def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("positi
     time = np.asarray(ds["time"].values, np.float64) if "time" in ds.variables else np.arange(float(frames))
     chosen = member.frames(time)
     particles = ds.sizes["particle"]
-    chunk, read = _reader(entry, ds, member.name)
+    chunk, read = _reader(entry, ds)
     return Source(
         name=member.name,
         digest=str(ds.attrs.get("digest", "")),
@@ -123,27 +124,10 @@ def temperature_of(catalog: Catalog, name: str) -> float:
     return float(temperature)
 
 
-def _reader(entry: Any, ds: xr.Dataset, name: str) -> tuple[int, Callable[[str, int, int], NDArray[np.float32]]]:
+def _reader(entry: Any, ds: xr.Dataset) -> tuple[int, Callable[[str, int, int], NDArray[np.float32]]]:
     """Return the frames per chunk and the function that reads a stretch of frames."""
     location, version = getattr(entry, "location", None), ds.attrs.get("version")
     if location is None or version is None:
         return _MEMORY_CHUNK, lambda variable, first, last: np.asarray(ds[variable][first:last].values, np.float32)
-    import zarr
-
-    group = zarr.open_group(f"{location}/v{int(version):06d}", mode="r")
-    arrays: dict[str, Any] = {variable: group[variable] for variable in FRAME_ARRAYS if variable in group}
-
-    def read(variable: str, first: int, last: int) -> NDArray[np.float32]:
-        array = arrays[variable]
-        return _decode(array[first:last], array.attrs.get("scale_factor"), array.fill_value, f"{name}: {variable}")
-
-    return int(arrays["position"].chunks[0]), read
-
-
-def _decode(raw: NDArray[Any], scale: float | None, fill: Any, where: str) -> NDArray[np.float32]:
-    """Return stored numbers as float32; a fill value stands for a chunk that is lost."""
-    lost = np.isnan(raw).any() if raw.dtype.kind == "f" else (raw == fill).any()
-    if lost:
-        raise IntegrityError(f"{where}: a chunk is missing; run cgstore verify")
-    # The same two roundings as XTC readers: the bits are those of the source file.
-    return raw.astype(np.float32) if scale is None else raw.astype(np.float32) * np.float32(scale)
+    arrays, chunk = open_arrays(f"{location}/v{int(version):06d}")
+    return chunk, lambda variable, first, last: np.asarray(arrays[variable][first:last], np.float32)

@@ -26,7 +26,7 @@ from cgstore.store.layout import (
 )
 from cgstore.store.trees import tree_of
 
-__all__ = ["group_at", "open_version"]
+__all__ = ["group_at", "open_arrays", "open_version"]
 
 _EAGER = ("time", "step")  # a few bytes per frame, and what frames are chosen by
 

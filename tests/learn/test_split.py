@@ -5,6 +5,7 @@ import zarr
 
 from cgstore.errors import InputError
 from cgstore.learn.split import Member, Split, check_leak, members_of
+from cgstore.store.layout import FORMAT
 
 
 class Entry:
@@ -20,7 +21,9 @@ class Entry:
         )
         if digests is not None:
             self.location = str(path)
-            zarr.create_group(path / "v000001").create_array("frame_digest", data=digests)
+            group = zarr.create_group(path / "v000001", attributes={"cgstore_format": FORMAT})
+            group.create_array("frame_digest", data=digests)
+            group.create_array("position", data=self.ds.position.values, chunks=(10, 4, 3), shards=(frames, 4, 3))
 
     def open(self):
         return self.ds
