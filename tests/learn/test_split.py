@@ -5,7 +5,7 @@ import zarr
 
 from cgstore.errors import InputError
 from cgstore.learn.split import Member, Split, check_leak, members_of
-from cgstore.store.layout import FORMAT
+from cgstore.store.layout import FORMAT, consolidate
 
 
 class Entry:
@@ -24,6 +24,7 @@ class Entry:
             group = zarr.create_group(path / "v000001", attributes={"cgstore_format": FORMAT})
             group.create_array("frame_digest", data=digests)
             group.create_array("position", data=self.ds.position.values, chunks=(10, 4, 3), shards=(frames, 4, 3))
+            consolidate(path / "v000001")
 
     def open(self):
         return self.ds
