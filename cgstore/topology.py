@@ -4,12 +4,13 @@ Angles, dihedrals and exclusions follow from the bond graph by the functions bel
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+if TYPE_CHECKING:  # who only lists or opens datasets need not wait for scipy
+    from scipy.sparse import csr_array
 
 __all__ = [
     "Topology",
@@ -52,8 +53,10 @@ class Topology:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def _adjacency(bond: Int, particles: int) -> csr_array:
+def _adjacency(bond: Int, particles: int) -> "csr_array":
     """Return the symmetric bond graph."""
+    from scipy.sparse import coo_array, csr_array
+
     ends = np.asarray(bond, np.int64).reshape(-1, 2)
     rows, columns = np.concatenate([ends, ends[:, ::-1]]).T
     graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(particles, particles))
@@ -77,6 +80,8 @@ def molecules_of_bonds(bond: Int, particles: int) -> Int:
     >>> molecules_of_bonds(np.array([[3, 0], [1, 2]]), 5).tolist()
     [0, 1, 1, 0, 2]
     """
+    from scipy.sparse.csgraph import connected_components
+
     _, label = connected_components(_adjacency(bond, particles), directed=False)
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int32)
@@ -154,6 +159,9 @@ def spanning_tree(bond: Int, molecule: Int) -> tuple[Int, Int]:
     >>> order.tolist(), parent.tolist()
     ([0, 3, 2, 1], [0, 2, 0, 3])
     """
+    from scipy.sparse import coo_array, csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
     particles = len(molecule)
     part = molecules_of_bonds(bond, particles)
     graph = _adjacency(bond, particles)
