@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import xarray as xr
 import zarr
 
 from cgstore.documents import digest
-from cgstore.errors import ConflictError, InputError, IntegrityError
+from cgstore.errors import ConflictError, InputError, IntegrityError, StoreError
+from cgstore.store.claims import array_of, check_claims, read_zarr
 from cgstore.store.folders import publish_folder, staging
 from cgstore.store.layout import (
     FORMAT,
@@ -30,6 +30,7 @@ from cgstore.store.layout import (
 )
 from cgstore.store.manifests import check_files, describe_files, read_sealed, write_sealed
 from cgstore.store.stopping import StoppableStore
+from cgstore.store.trees import tree_of
 
 __all__ = ["Kept", "keep", "kept"]
 
@@ -84,6 +85,8 @@ def keep(
     question = {"name": name, "version": version, "parameters": plain(parameters), "dataset_digest": dataset_digest}
     key = digest(question)
     folder = Path(dataset_dir) / _FOLDER / f"{name}-{key[:16]}"
+    if linked := [path for path in (folder, folder.parent) if path.is_symlink()]:
+        raise StoreError(f"{linked[0]}: is a symbolic link, expected a folder; results are kept inside the dataset")
     if folder.is_dir():
         return _read(folder, key), False
     result = compute().load()
@@ -109,10 +112,13 @@ def kept(dataset_dir: Path) -> list[Kept]:
     IntegrityError : a manifest is missing or changed
     """
     found = []
-    for folder in sorted(Path(dataset_dir).glob(f"{_FOLDER}/[a-z]*")):
-        content = read_sealed(folder)
+    results = tree_of(Path(dataset_dir)).below(_FOLDER)
+    for name in (name for name in results.folders() if not name.startswith(".")):
+        content = read_sealed(results.below(name))
+        if missing := [field for field in Kept.__slots__ if field not in {"folder", *content}]:
+            raise IntegrityError(f"{results.title}/{name}: the manifest has no {missing[0]}")
         fields = {field: content[field] for field in Kept.__slots__ if field != "folder"}
-        found.append(Kept(**fields, folder=folder))
+        found.append(Kept(**fields, folder=Path(dataset_dir, _FOLDER, name)))
     return found
 
 
@@ -143,24 +149,28 @@ def _read(folder: Path, key: str) -> Any:
     """Read a kept result whole, after checking every bit of it."""
     content = read_sealed(folder)
     check_format(content, where=str(folder))
-    damage = check_files(folder, content["files"], deep=True)
-    if damage or content["key"] != key:
+    damage = check_files(folder, content.get("files", {}), deep=True)
+    if damage or content.get("key") != key:
         what = "; ".join(f"{path} {problem}" for path, problem in damage.items()) or "it answers another question"
         raise IntegrityError(f"{folder}: {what}; delete this folder, the result is then computed again")
     root = open_group(folder)
-    if not content["tree"]:
-        return _read_group(root)
-    nodes = {"/": _read_group(root)}
-    nodes |= {path: _read_group(group) for path, group in root.members(max_depth=None) if isinstance(group, zarr.Group)}
-    return xr.DataTree.from_dict(nodes)
+    try:
+        groups = {path: group for path, group in root.members(max_depth=None) if isinstance(group, zarr.Group)}
+        arrays = [array_of(group, name) for group in (root, *groups.values()) for name in group.array_keys()]
+        check_claims(arrays, 0, sum(entry["size"] for entry in content["files"].values()), where=str(folder))
+        nodes = {"/": _read_group(root)} | {path: _read_group(group) for path, group in groups.items()}
+        return xr.DataTree.from_dict(nodes) if content["tree"] else nodes["/"]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{folder}: not a kept result: {error}; delete this folder") from error
 
 
 def _read_group(group: zarr.Group) -> xr.Dataset:
     """Read the arrays of one group."""
     variables = {}
-    for name, array in group.arrays():
+    for name in group.array_keys():
+        array = array_of(group, name)
         attrs = attributes_of(array)
-        values = np.asarray(array[...])
+        values = read_zarr(array, ..., where=f"{group.store_path}/{name}")
         if "flag_meanings" in attrs:
             values = decode_text(values, attrs)
             del attrs["flag_meanings"], attrs["flag_values"]

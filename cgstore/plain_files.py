@@ -3,13 +3,13 @@
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 __all__ = ["open_plain", "read_plain"]
 
 
-def open_plain(path: str | Path, *, follow: bool = True) -> BinaryIO:
+def open_plain(path: str | Path, *, follow: bool = True) -> FileIO:
     """Open a file for reading, without a buffer.
 
     Parameters
@@ -28,7 +28,7 @@ def open_plain(path: str | Path, *, follow: bool = True) -> BinaryIO:
         os.close(handle)
         code = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
         raise OSError(code, "found a folder, pipe or device, expected a file", os.fspath(path))
-    return os.fdopen(handle, "rb", buffering=0)
+    return FileIO(handle)
 
 
 def read_plain(path: str | Path, *, most: int, follow: bool = True) -> bytes:

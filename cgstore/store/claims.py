@@ -22,7 +22,7 @@ from cgstore.store.chunks import MOST_CHUNK_BYTES
 from cgstore.store.codecs import CheckedBlosc, FrameDelta
 from cgstore.store.references import XtcReferences
 
-__all__ = ["array_of", "check_array", "check_claims", "no_links", "open_zarr", "read_zarr"]
+__all__ = ["array_of", "check_array", "check_claims", "names_in", "no_links", "open_zarr", "read_zarr"]
 
 _CODECS = (TransposeCodec, FrameDelta, XtcReferences, BytesCodec, BloscCodec, Crc32cCodec)
 _INDEX_CODECS = (BytesCodec, Crc32cCodec)
@@ -72,19 +72,29 @@ def open_zarr(store: Any, *, where: str) -> zarr.Group:
 
     Raises
     ------
-    StoreError : there is none that cgstore could have written: of zarr format 3, with consolidated metadata
+    StoreError : there is none, or one of another zarr format: what version 2 calls a filter may be a program
     """
     try:
-        group = zarr.open_group(store, mode="r", zarr_format=3)
-        if group.metadata.consolidated_metadata is None and "cgstore_format" in group.attrs:
-            raise ValueError("its metadata are not consolidated")
-        return group
+        return zarr.open_group(store, mode="r", zarr_format=3)
     except ImportError:  # fsspec names what it lacks, for example s3fs
         raise
     except (FileNotFoundError, *_BROKEN) as error:
         raise StoreError(
             f"{where}: found no zarr group, expected one version of a dataset, as in …/cg/v000001: {error}"
         ) from error
+
+
+def names_in(group: zarr.Group) -> frozenset[str]:
+    """Return the names of what is in a group.
+
+    Raises
+    ------
+    IntegrityError : its metadata cannot be read
+    """
+    try:
+        return frozenset(group)
+    except _BROKEN as error:
+        raise IntegrityError(f"{group.store_path}: the metadata of what is in it cannot be read: {error}") from error
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -101,8 +101,8 @@ def sweep(parent: Path) -> list[Path]:
     swept = []
     for stage in stages_in(parent):
         try:
-            lock = os.open(_lock_of(stage), os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # the parent itself is gone
+            lock = os.open(_lock_of(stage), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except OSError:  # the parent itself is gone; or somebody put a link or a folder there
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,9 +124,11 @@ def stages_in(parent: Path) -> list[Path]:
 def is_orphan(stage: Path) -> bool:
     """Tell whether the process that made a stage is dead; it stays as it is."""
     try:
-        lock = os.open(_lock_of(stage), os.O_RDWR)
+        lock = os.open(_lock_of(stage), os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
         return True
+    except OSError:  # a link or a folder: no lock that cgstore made
+        return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,15 @@ __all__ = [
     "write_manifest",
 ]
 
-_VERSION = re.compile(r"v(\d{6,18})")
+_VERSION = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,17})")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "name": str, "version": int, "digest": str, "frames": int, "particles": int, "bytes": int, "time_ps": (int, float),
+    "attrs": dict,
+}  # fmt: skip
 
 REMOVED, GIVEN_UP = "removed", "given up"
 NOTE_BYTES = 1024  # no manifest of a version is as small: it names a dozen arrays
+_METADATA = "zarr.json"
 _REQUESTS = 16
 _BLOCK_BYTES = 2**26  # of decoded positions in memory
 
@@ -150,17 +155,12 @@ def read_manifest(version_dir: str | Path | Tree) -> Manifest:
     del content["cgstore_format"]
     try:
         manifest = Manifest(**content)
-        strange = [path for path in manifest.files if not _stays_inside(path)]
     except TypeError as error:
         raise IntegrityError(f"{tree.title}: not the manifest of a version: {error}") from error
-    if strange:
-        raise IntegrityError(f"{tree.title}: the manifest names {strange[0]!r}, expected files of this folder")
+    for key, kind in _KINDS.items():
+        if not isinstance(content[key], kind) or isinstance(content[key], bool):
+            raise IntegrityError(f"{tree.title}: the manifest has {key} {str(content[key])[:80]!r}, not of its kind")
     return manifest
-
-
-def _stays_inside(path: str) -> bool:
-    """Tell whether a path of a manifest is below its folder, written in the one way that cgstore writes it."""
-    return path == PurePosixPath(path).as_posix() and not {"/", "..", "."} & {*PurePosixPath(path).parts}
 
 
 def note_of(name: str, version: int, *, what: str, digest: str = "") -> bytes:
@@ -298,11 +298,26 @@ def _verify_version(folder: Tree, name: str, version: int, *, deep: bool) -> lis
         problems.append(f"{title}: the manifest is of {manifest.name} version {manifest.version}; the folder was moved")
     if any(path.endswith("zarr.json") for path in found):
         return problems
-    if manifest.attrs.get("copied") is False:
-        lost = _lost_references(folder.group(), manifest, title)
-        if lost:
-            return problems + lost
-    return problems + (_verify_content(folder.group(), manifest, title) if deep else [])
+    try:
+        if manifest.attrs.get("copied") is False:
+            lost = _lost_references(folder.group(), manifest, title)
+            if lost:
+                return problems + lost
+        if deep:
+            problems += _verify_metadata(folder, manifest, title) + _verify_content(folder.group(), manifest, title)
+    except (StoreError, KeyError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
+        problems.append(f"{title}: cannot be examined: {error}")
+    return problems
+
+
+def _verify_metadata(folder: Tree, manifest: Manifest, title: str) -> list[str]:
+    """Return which arrays are described in two ways: by their own metadata, and by those that the group repeats."""
+    repeated = json.loads(folder.read(_METADATA))["consolidated_metadata"]["metadata"]
+    own = {path.removesuffix(f"/{_METADATA}"): path for path in manifest.files if path.endswith(f"/{_METADATA}")}
+    names = sorted(set(own) ^ set(repeated)) or [
+        name for name, path in own.items() if json.loads(folder.read(path)) != repeated[name]
+    ]
+    return [f"{title}: {name}/{_METADATA} is not what {_METADATA} says of it" for name in names]
 
 
 def _lost_references(group: zarr.Group, manifest: Manifest, title: str) -> list[str]:

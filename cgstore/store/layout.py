@@ -272,6 +272,8 @@ def create_group(store: StoppableStore, topology: Topology, layout: Layout, *, p
 def layout_of(group: zarr.Group) -> Layout:
     """Return the layout of a stored dataset, whatever cgstore would choose today."""
     position = array_of(group, "position")
+    if position.ndim != 3 or not position.shards:
+        raise IntegrityError(f"{group.store_path}: found positions of shape {position.shape} in no shards; run verify")
     inner = [codec["name"] for codec in _codecs_of(position)]
     return Layout(
         particles=int(position.shape[1]),
@@ -301,8 +303,8 @@ def set_references(folder: Path, references: XtcReferences) -> None:
 def _codecs_of(array: zarr.Array[Any]) -> list[dict[str, Any]]:
     """Return the codecs inside the shards of an array, as its metadata name them."""
     metadata: Any = array.metadata
-    (sharding,) = metadata.to_dict()["codecs"]
-    return [dict(codec) for codec in sharding["configuration"]["codecs"]]
+    (sharding,) = metadata.to_dict()["codecs"] if array.shards else [{}]
+    return [dict(codec) for codec in sharding.get("configuration", {}).get("codecs", [{"name": ""}])]
 
 
 def create_position(group: zarr.Group, layout: Layout, dtype: DTypeLike) -> zarr.Array[Any]:

@@ -7,12 +7,12 @@ unseen; `files` gives size and SHA-256 of every other file of the folder.
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cgstore.documents import digest
-from cgstore.errors import IntegrityError
-from cgstore.store.trees import Tree, tree_of
+from cgstore.errors import IntegrityError, StoreError
+from cgstore.store.trees import NO_FILE, Tree, tree_of
 
 __all__ = ["MANIFEST", "check_files", "compare_file", "describe_files", "read_sealed", "seal", "unseal", "write_sealed"]
 
@@ -41,7 +41,7 @@ def unseal(text: bytes, *, where: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(text)
         del content[_SEAL]
         sound = seal(content) == text
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where}: not a manifest of cgstore: {error}") from error
     if not sound:
         raise IntegrityError(f"{where}: its content is not what was sealed; restore it from a copy")
@@ -61,7 +61,31 @@ def read_sealed(folder: Path | Tree) -> dict[str, Any]:
         text = tree.read(MANIFEST)
     except FileNotFoundError as error:
         raise IntegrityError(f"{where}: the manifest is missing; restore it from a copy") from error
-    return unseal(text, where=where)
+    except StoreError:
+        raise
+    except OSError as error:  # a link, a pipe, a file without end
+        raise IntegrityError(f"{where}: the manifest cannot be read: {error.strerror or error}") from error
+    content = unseal(text, where=where)
+    if problem := _wrong_table(content.get("files", {})):
+        raise IntegrityError(f"{where}: {problem}")
+    return content
+
+
+def _wrong_table(files: Any) -> str | None:
+    """Return what is wrong with a table of files: names that lead out of the folder, sizes that are none."""
+    if not isinstance(files, dict):
+        return "found no table of files"
+    for path, entry in files.items():
+        pure = PurePosixPath(path)
+        if path != pure.as_posix() or {"/", "..", "."} & {*pure.parts} or "\0" in path:
+            return f"the manifest names {path[:200]!r}, expected files of this folder"
+        if (
+            not isinstance(entry, dict)
+            or type(entry.get("size")) is not int
+            or not isinstance(entry.get("sha256"), str)
+        ):
+            return f"found no size and SHA-256 of {path[:200]!r}"
+    return None
 
 
 def write_sealed(folder: Path, content: Mapping[str, Any]) -> None:
@@ -118,11 +142,14 @@ def check_files(folder: Path | Tree, files: Mapping[str, Mapping[str, Any]], *, 
 
 def compare_file(file: Path, expected: Mapping[str, Any], *, deep: bool) -> str | None:
     """Return what is wrong with the size, or deep with the SHA-256, of one file; None when nothing is."""
-    return _compare(tree_of(file.parent), file.name, file.stat().st_size, expected, deep=deep)
+    folder = tree_of(file.parent)
+    return _compare(folder, file.name, folder.size(file.name) or 0, expected, deep=deep)
 
 
 def _compare(tree: Tree, path: str, size: int, expected: Mapping[str, Any], *, deep: bool) -> str | None:
     """Return what is wrong with a file that is there."""
+    if size == NO_FILE:
+        return "is a symbolic link, pipe or device, expected a file"
     if size != expected["size"]:
         return f"has {size} bytes, expected {expected['size']}"
     if deep and tree.sha256(path) != expected["sha256"]:

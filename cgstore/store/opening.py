@@ -11,7 +11,7 @@ from dask.base import tokenize
 from zarr.storage import FsspecStore
 
 from cgstore.errors import IntegrityError, MissingExtra, NotFound, StoreError
-from cgstore.store.claims import array_of, check_claims, open_zarr
+from cgstore.store.claims import array_of, check_claims, names_in, open_zarr
 from cgstore.store.decoding import StoredArray, stored_array
 from cgstore.store.layout import (
     DIGEST,
@@ -51,12 +51,13 @@ def open_version(location: str | Path) -> xr.Dataset:
     group = group_at(location)
     attrs = attributes_of(group)
     check_format(attrs, where=str(location))
-    where = f"{attrs.get('name', location)} v{str(attrs.get('version', 0)).zfill(6)}"
+    where = _title(attrs, location)
     coordinates = str(attrs.pop("coordinates", "")).split()
-    missing = {"position", "time", "step"} - set(group)
+    present = names_in(group)
+    missing = {"position", "time", "step"} - present
     if missing:
         raise IntegrityError(f"{where}: found no {', '.join(sorted(missing))}; run verify")
-    arrays = {name: array_of(group, name) for name in (*FRAME_VARIABLES, *STATIC_VARIABLES) if name in group}
+    arrays = {name: array_of(group, name) for name in (*FRAME_VARIABLES, *STATIC_VARIABLES) if name in present}
     sizes = _check_sizes(arrays, where)
     block = block_frames(sizes["particle"], layout_of(group).chunk, sizes["frame"])
     _check_claims(arrays, -(-sizes["frame"] // block), str(location), where)
@@ -85,9 +86,14 @@ def open_arrays(location: str | Path) -> tuple[dict[str, StoredArray], int]:
     group = group_at(location)
     attrs = attributes_of(group)
     check_format(attrs, where=str(location))
-    where = f"{attrs.get('name', location)} v{attrs.get('version', 0):06d}"
-    arrays = {name: stored_array(group, name, where=where) for name in (*FRAME_VARIABLES, DIGEST) if name in group}
+    where, present = _title(attrs, location), names_in(group)
+    arrays = {name: stored_array(group, name, where=where) for name in (*FRAME_VARIABLES, DIGEST) if name in present}
     return arrays, layout_of(group).chunk
+
+
+def _title(attrs: dict[str, Any], location: str | Path) -> str:
+    """Return what opens error messages: dataset and version."""
+    return f"{attrs.get('name', location)} v{str(attrs.get('version', 0)).zfill(6)}"
 
 
 def _check_sizes(arrays: dict[str, zarr.Array[Any]], where: str) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,11 +11,15 @@ from typing import Any, Protocol
 
 import zarr
 
+from cgstore.plain_files import open_plain, read_plain
 from cgstore.store.folders import replace_file
 from cgstore.store.layout import open_group
 from cgstore.store.locations import is_url
 
-__all__ = ["Folder", "Tree", "tree_of"]
+__all__ = ["NO_FILE", "Folder", "Tree", "tree_of"]
+
+NO_FILE = -1  # instead of bytes
+_MOST_BYTES = 2**28  # of a file that is read whole, such as a manifest
 
 
 class Tree(Protocol):
@@ -63,9 +68,10 @@ class Tree(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The files below a folder of this machine."""
+    """The files below a folder of this machine; below it, symbolic links are not followed and no folder."""
 
     path: Path
+    outer: Path | None = None  # the folder that this one was found in
 
     @property
     def title(self) -> str:
@@ -74,7 +80,7 @@ class Folder:
 
     def below(self, name: str) -> "Folder":
         """Return the tree in a folder of this one."""
-        return Folder(self.path / name)
+        return Folder(self.path / name, self.outer or self.path)
 
     def listed(self) -> "Folder":
         """Return the same: a folder is always asked."""
@@ -82,22 +88,39 @@ class Folder:
 
     def folders(self) -> list[str]:
         """Return the names of the folders directly in it, sorted."""
-        if not self.path.is_dir():
+        if not self.path.is_dir() or self._leads_out():
             return []
         with os.scandir(self.path) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def _leads_out(self) -> bool:
+        """Tell whether there is a symbolic link between the outermost folder and this one."""
+        if self.outer is None:
+            return False
+        inner = self.path.relative_to(self.outer)
+        return any((self.outer / part).is_symlink() for part in (inner, *inner.parents[:-1]))
 
     def sizes(self) -> dict[str, int]:
-        """Return the bytes of every file by path, sorted."""
-        found = [Path(root, name) for root, _, names in os.walk(self.path) for name in names]
-        return dict(sorted((path.relative_to(self.path).as_posix(), path.stat().st_size) for path in found))
+        """Return the bytes of every file by path, sorted; `NO_FILE` for links, pipes and devices."""
+        if self._leads_out():
+            return {}
+        found = {}
+        for root, folders, names in os.walk(self.path):
+            linked = [name for name in folders if os.path.islink(os.path.join(root, name))]
+            for name in (*names, *linked):
+                path = Path(root, name)
+                state = path.lstat()
+                size = state.st_size if stat.S_ISREG(state.st_mode) else NO_FILE
+                found[path.relative_to(self.path).as_posix()] = size
+        return dict(sorted(found.items()))
 
     def size(self, path: str) -> int | None:
         """Return the bytes of one file; None where there is none."""
         try:
-            return (self.path / path).stat().st_size
+            state = (self.path / path).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return state.st_size if stat.S_ISREG(state.st_mode) else NO_FILE
 
     def modified(self, path: str) -> float:
         """Return when a file was written, in seconds since 1970."""
@@ -106,13 +129,13 @@ class Folder:
     def read(self, path: str) -> bytes:
         """Return the content of a file; FileNotFoundError where there is none."""
         try:
-            return (self.path / path).read_bytes()
+            return read_plain(self.path / path, most=_MOST_BYTES, follow=False)
         except NotADirectoryError as error:
             raise FileNotFoundError(*error.args) from error
 
     def sha256(self, path: str) -> str:
         """Return the SHA-256 of a file, read piece by piece."""
-        with (self.path / path).open("rb") as file:
+        with open_plain(self.path / path, follow=False) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def write(self, path: str, content: bytes) -> None:
@@ -131,7 +154,7 @@ class Folder:
 
     def occupied(self, paths: Collection[str]) -> dict[Any, tuple[int, int]]:
         """Return bytes and number of names of the stored files behind paths: hard links are one file."""
-        states = [(self.path / path).stat() for path in paths]
+        states = [(self.path / path).lstat() for path in paths]
         return {(state.st_dev, state.st_ino): (state.st_size, state.st_nlink) for state in states}
 
     def group(self) -> zarr.Group:

@@ -45,7 +45,7 @@ from cgstore.store.layout import (
     references_of,
     set_references,
 )
-from cgstore.store.manifests import compare_file
+from cgstore.store.manifests import check_files, compare_file
 from cgstore.store.placeholders import fill
 from cgstore.store.references import XtcReferences
 from cgstore.store.stopping import StoppableStore
@@ -83,6 +83,10 @@ def stage(dataset: Path, *, base: int | None = None, workers: Executor | None = 
     if len(folder.parts) < 4 or not all(_PART.fullmatch(part) for part in folder.parts[-3:]):
         raise InputError(
             f"{dataset}: found {name!r}, expected system/run/level of letters, digits and _.+-, as in dmpc_303k/r1/cg"
+        )
+    if linked := [part for part in (folder, *folder.parents[:2]) if part.is_symlink()]:
+        raise StoreError(
+            f"{linked[0]}: is a symbolic link, expected a folder inside the store; link to whole stores only"
         )
     number = _next_number(folder, base, name)
     with staging(folder) as staged:
@@ -195,6 +199,9 @@ class Stage:
         """Share the files of a published version that stay as they are, and copy the others."""
         source = version_folder(self._dataset, base)
         manifest = read_manifest(source)
+        for path, problem in check_files(source, manifest.files, deep=False).items():
+            if path in manifest.files:
+                raise IntegrityError(f"{source / path}: it {problem}; run verify, restore it from a copy")
         metadata = [path for path in manifest.files if path.endswith("zarr.json")]
         fill(*(source / path for path in metadata))
         for path in metadata:
