@@ -32,11 +32,22 @@ def _doctest_names(doctest_namespace: dict[str, object]) -> None:
 
 @pytest.fixture(scope="session")
 def add_dataset() -> Callable[..., Manifest]:
-    """Give a function that publishes a small dataset: particles that diffuse in a box of 3 nm."""
+    """Give a function that publishes a small dataset: particles that diffuse in a box of 3 nm, or that are put."""
 
-    def add(store: Path, name: str, *, frames: int = 12, particles: int = 20, seed: int = 1, **attrs: Any) -> Manifest:
+    def add(
+        store: Path,
+        name: str,
+        *,
+        frames: int = 12,
+        particles: int = 20,
+        seed: int = 1,
+        position: np.ndarray | None = None,
+        **attrs: Any,
+    ) -> Manifest:
         rng = np.random.default_rng(seed)
-        position = rng.uniform(0, 3, (1, particles, 3)) + rng.normal(0, 0.05, (frames, particles, 3)).cumsum(axis=0)
+        if position is None:
+            position = rng.uniform(0, 3, (1, particles, 3)) + rng.normal(0, 0.05, (frames, particles, 3)).cumsum(axis=0)
+        frames, particles = position.shape[:2]
         data = Frames(
             position=np.round(position, 3).astype(np.float32),
             time=np.arange(frames) * 2.0,

@@ -1,17 +1,15 @@
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 
 from cgstore.errors import InputError
 from cgstore.learn.split import Member, Split, check_leak, members_of
-from cgstore.store.layout import FORMAT, consolidate
 
 
 class Entry:
     """A dataset as a catalog lists it: four particles, one frame per ps, unless said otherwise."""
 
-    def __init__(self, name, *, frames=100, start=0.0, source="", path=None, digests=None):
+    def __init__(self, name, *, frames=100, start=0.0, source="", location=None):
         self.name, self.metadata = name, {}
         attrs = {"sources": [{"path": "x.xtc", "size": 1, "digest": source or name}], "version": 1}
         self.ds = xr.Dataset(
@@ -19,12 +17,8 @@ class Entry:
             coords={"time": ("frame", start + np.arange(float(frames)))},
             attrs=attrs,
         )
-        if digests is not None:
-            self.location = str(path)
-            group = zarr.create_group(path / "v000001", attributes={"cgstore_format": FORMAT})
-            group.create_array("frame_digest", data=digests)
-            group.create_array("position", data=self.ds.position.values, chunks=(10, 4, 3), shards=(frames, 4, 3))
-            consolidate(path / "v000001")
+        if location is not None:
+            self.location = str(location)
 
     def open(self):
         return self.ds
@@ -136,9 +130,12 @@ def test_the_same_source_file_under_two_names_is_a_leak():
         check_leak(split(train=[{"dataset": "a*"}], heldout=[{"dataset": "b*"}]), entries)
 
 
-def test_single_frames_with_the_same_content_are_a_leak(tmp_path):
-    one = Entry("a/r1/cg", path=tmp_path / "a", digests=np.arange(100, dtype=np.uint64))
-    two = Entry("b/r1/cg", path=tmp_path / "b", digests=np.arange(97, 197, dtype=np.uint64))
+def test_single_frames_with_the_same_content_are_a_leak(tmp_path, add_dataset):
+    for name, first in (("a/r1/cg", 0), ("b/r1/cg", 97)):
+        # Frame k of the one is frame k - 97 of the other.
+        position = np.broadcast_to(0.01 * np.arange(first, first + 100)[:, None, None], (100, 4, 3))
+        add_dataset(tmp_path, name, position=position)
+    one, two = (Entry(name, location=tmp_path / name) for name in ("a/r1/cg", "b/r1/cg"))
     parts = split(train=[{"dataset": "a*"}], heldout=[{"dataset": "b*"}])
     with pytest.raises(InputError, match="3 frames have the same content"):
         check_leak(parts, catalog(one, two))
