@@ -30,6 +30,7 @@ from cgstore.intake_files import (
     stale_files,
     write_text,
 )
+from cgstore.printable import one_line
 from cgstore.store.locations import checked
 from cgstore.store_index import INDEX, MOST_BYTES, Index, check_row, parse_index, read_index, scan, write_catalog
 
@@ -379,7 +380,7 @@ def plain_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {plain_text(inner)}" for key, inner in value.items())
+        return ", ".join(f"{one_line(str(key))} {plain_text(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else one_line(str(value))

@@ -126,9 +126,9 @@ def clock_of(store: Path) -> int:
 
 
 def _folders_in(path: str) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones."""
+    """Return the names of the folders in a folder, sorted, without hidden ones and without symbolic links."""
     with os.scandir(path) as found:
-        return sorted(item.name for item in found if not item.name.startswith(".") and item.is_dir())
+        return sorted(item.name for item in found if item.is_dir(follow_symlinks=False) and item.name[0] != ".")
 
 
 def _inside(root: str, path: str, known: Index, new: Index) -> list[str]:
@@ -352,6 +352,8 @@ def _write_listing(store: Path, known: Index, seen: Index) -> list[int]:
     top = store / "catalog.yaml"
     listing = known.listing if known.listing is not None and _sign(top) == known.listing else None
     before = known.rows if listing else {}
+    if (store / "catalog").is_symlink():
+        raise StoreError(f"{store / 'catalog'}: is a symbolic link, expected a folder, or nothing; remove it")
     changed = {_system(name) for name in {*before, *seen.rows} if before.get(name) != seen.rows.get(name)}
     if not changed and listing:
         return listing

@@ -13,7 +13,7 @@ from cgstore.errors import InputError
 __all__ = ["checked", "is_url", "redacted"]
 
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AZURE_STORAGE_KEY")
-_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_USER = re.compile(r"(?<=://)[^/\s'\"]*@")
 # Behind a URL, or what looks like one without its beginning; a question mark in a sentence or a glob is none.
 _QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\")]+|\?(?=[\w.%-]+=)[^\s'\")]*")
 
