@@ -23,6 +23,7 @@ from cgstore.readers.parts import open_run
 from cgstore.readers.topologies import read_topology
 from cgstore.readers.xtc import open_xtc
 from cgstore.recipe import load_recipe
+from cgstore.store.opening import open_arrays
 from cgstore.topology import Topology
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +163,9 @@ def beads(folder: Path, made: Correlated) -> Results:
     reader = open_xtc(archive / "traj.xtc")
     frames, gigabytes = len(reader.time), len(reader.time) * reader.particles * 12e-9
     xtc = str(archive / "traj.xtc")
+    chunks = {p: open_arrays(catalog[f"{p}/r1/atoms"].path / "v000001")[0]["position"] for p in profiles}
     whole = {f"store, {p}": lambda ds=ds: ds.position.values for p, ds in opened.items()}
+    whole |= {f"chunks of the store, {p}": lambda array=array: array[:] for p, array in chunks.items()}
     whole["XTC by cgstore"] = lambda: reader.read(np.arange(frames))
     whole["XTC by mdtraj"] = lambda: mdtraj.formats.XTCTrajectoryFile(xtc).read()
     title = f"{made.words}, {frames} frames, read"
@@ -178,6 +181,7 @@ def beads(folder: Path, made: Correlated) -> Results:
             file.read(1)
 
     single = {f"store, {p}": lambda ds=ds: [ds.position[k].values for k in chosen] for p, ds in opened.items()}
+    single |= {f"chunks of the store, {p}": lambda a=array: [a[k] for k in chosen] for p, array in chunks.items()}
     single["XTC by cgstore"] = lambda: [reader.read(np.array([k])) for k in chosen]
     single["XTC by mdtraj"] = by_mdtraj
     results["correlated random"] = compare(f"{title} one by one", single, amount=50, unit="frames", clock=processor)
