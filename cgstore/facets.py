@@ -115,6 +115,8 @@ def check_question(key: str, wanted: Any, known: Mapping[str, Sequence[Any]], *,
         ends = [end for end in wanted if end is not None]
         if not numbers or len(wanted) != 2 or not all(isinstance(end, int | float) for end in ends):
             raise InputError(f"facet {key}: found {wanted!r}; a range is two numbers, and the values here are {there}")
+        if len(ends) == 2 and ends[0] > ends[1]:
+            raise InputError(f"facet {key}: found the range {ends[0]:g} to {ends[1]:g}, expected the lower end first")
         return
     for value in _alternatives(wanted):
         if not isinstance(value, Real if numbers else str):
@@ -182,7 +184,9 @@ def _parse_value(text: str, *, numbers: bool) -> Any:
 
 
 def _number(text: str) -> float | str:
-    """Read a number; other text is left for `check_question` to refuse."""
+    """Read a number, true or false; other text is left for `check_question` to refuse."""
+    if text.lower() in ("true", "false"):
+        return float(text.lower() == "true")
     try:
         return float(text)
     except ValueError:

@@ -121,11 +121,13 @@ def test_words_of_the_command_line_mean_what_search_means(store):
         "kind": ["bilayer", "liquid"],
     }
     assert asked("temperature=303") == {"temperature": 303.0}
+    assert parse_questions(["copied=true"], {"copied": [False, True]}, where="store") == {"copied": True}
     for words, message in [
         (["temperature"], "expected KEY=VALUE"),
         (["kind=a", "kind=b"], "asked twice"),
         (["temperature=warm"], "expected a number"),
         (["temperature=1..warm"], "range is two numbers"),
+        (["temperature=2..1"], "lower end first"),
         (["knd=a"], "did you mean"),
     ]:
         with pytest.raises((InputError, NotFound), match=message):

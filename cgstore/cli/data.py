@@ -75,15 +75,16 @@ def ingest(
 
 def _describe_run(summary: Any) -> str:
     """Say in one line, or two with a reason, what became of a run."""
+    planned = summary.action == "planned"
     levels = []
     for level, particles in summary.particles.items():
         version = f" v{summary.versions[level]}" if level in summary.versions else ""
         levels.append(f"{level}{version} with {particles} particles")
+    read = "nothing is written" if planned else f"{summary.new_frames} read now"
+    stored = "" if planned else f", {summary.bytes_stored / 1e6:.2f} MB in the store"
     line = (
-        f"{summary.run}: {summary.action}, {summary.frames} frames ({summary.new_frames} read now); "
-        f"{', '.join(levels)}; "
-        f"{summary.bytes_in / 1e6:.2f} MB in the archive, {summary.bytes_stored / 1e6:.2f} MB in the store; "
-        f"{summary.seconds:.1f} s"
+        f"{summary.run}: {summary.action}, {summary.frames} frames ({read}); {', '.join(levels)}; "
+        f"{summary.bytes_in / 1e6:.2f} MB in the archive{stored}; {summary.seconds:.1f} s"
     )
     return f"{line}\n  {summary.reason}" if summary.reason else line
 
@@ -104,10 +105,17 @@ def search(
 ) -> None:
     """List the datasets to which all of KEY=VALUE apply; `cgstore schema` shows the keys."""
     from cgstore.catalog import open_catalog
+    from cgstore.documents import did_you_mean
     from cgstore.facets import parse_questions
 
     catalog = open_catalog(shell.store)
-    found = catalog.search(**parse_questions(question, catalog.facets(), where=shell.store))
+    facets = catalog.facets()
+    questions = parse_questions(question, facets, where=shell.store)
+    found = catalog.search(**questions)
+    for key, wanted in questions.items():
+        for word in wanted if isinstance(wanted, list) else [wanted]:
+            if isinstance(word, str) and word not in (there := facets.get(key, [])):
+                shell.say(f'no dataset has {key} "{word}"{did_you_mean(word, there) if there else ""}')
     shell.answer(found.rows(), found.table())
 
 
@@ -135,7 +143,12 @@ def show(
     known = _facts(entry, ds)
     table = [["variable", "dims", "shape", "dtype", "unit"]]
     table += [[str(v["name"]), ", ".join(v["dims"]), str(v["shape"]), v["dtype"], v["unit"]] for v in variables]
-    facts = align([[key, plain_text(value)] for key, value in known.items() if value not in (None, "", [], {})])
+    units = {"time_ps": "ps", "temperature": "K", "pressure": "bar", "precision": "nm", "bytes": "B"}
+    facts = align([
+        [key, f"{plain_text(value)} {units.get(key, '')}".rstrip()]
+        for key, value in known.items()
+        if value not in (None, "", [], {})
+    ])  # fmt: skip
     shell.answer({**known, "variables": variables}, f"{facts}\n\n{align(table)}")
 
 
@@ -179,7 +192,7 @@ def schema(shell: Shell) -> None:
 
 def _facet_row(key: str, values: list[Any]) -> list[str]:
     """Show a search key with its type and its values, or their range."""
-    if all(isinstance(value, int | float) for value in values):
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return [key, "number", f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} … {values[-1]:g}"]
     return [key, "text", ", ".join(map(str, values[:6])) + (f" … ({len(values)})" if len(values) > 6 else "")]
 
@@ -218,11 +231,17 @@ def gc(
     from dataclasses import asdict
 
     from cgstore.catalog import write_catalog
+    from cgstore.errors import InputError
     from cgstore.store.collecting import collect, pinned_digests
     from cgstore.store.mirrors import write_lists
     from cgstore.units import parse_quantity
 
-    seconds = None if older_than is None else parse_quantity(older_than, "time") * 1e-12
+    try:
+        seconds = None if older_than is None else parse_quantity(older_than, "time") * 1e-12
+    except InputError as error:
+        raise InputError(
+            f'--older-than: found {older_than!r}, expected a time with its unit, as in "30 days"'
+        ) from error
     pinned = pinned_digests(pin or ())
     found = collect(shell.location(), name or None, keep=keep, older_than=seconds, pinned=pinned, dry_run=dry_run)
     if not dry_run:

@@ -1,6 +1,7 @@
 """What all commands share: the options, answers on stdout, words on stderr, errors as one message and an exit code."""
 
 import contextlib
+import errno
 import functools
 import inspect
 import json
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from cgstore.errors import CgstoreError, InputError
+from cgstore.printable import one_line, printable
 from cgstore.store.locations import checked, is_url, redacted
 
 __all__ = ["INTERRUPTED", "Progress", "Shell", "align", "command", "complain"]
@@ -25,6 +27,19 @@ Progress = Callable[[str, int, int], None]
 
 INTERRUPTED = 130
 _BUG = "this is a fault of cgstore; run again with --debug to see where it is"
+# What to do when the operating system refuses; the store is as it was in all these cases.
+_FULL = "make room and run the same command again; the store is as it was"
+_DENIED = "you need the right to do that, or another place, for example another --store"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "the limit of file sizes (ulimit -f) is in the way",
+    errno.EMFILE: "the limit of open files (ulimit -n) is in the way",
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: _DENIED,
+    errno.ENOTDIR: "a file is in the way of a folder",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,7 @@ class Shell:
         """Write the answer of the command: one JSON document, or text for people."""
         document = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) if self.json else text
         try:
-            sys.stdout.write(document.rstrip("\n") + "\n")
+            sys.stdout.write(printable(document.rstrip("\n")) + "\n")
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,7 +63,7 @@ class Shell:
     def say(self, message: str) -> None:
         """Write a remark, unless `--quiet`."""
         if not self.quiet:
-            sys.stderr.write(message + "\n")
+            sys.stderr.write(printable(redacted(message)) + "\n")
 
     def location(self) -> str | Path:
         """Return the store as a folder of this machine, or as a URL without credentials.
@@ -75,6 +90,14 @@ class Shell:
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress]:
         """Give a function `(label, done, total)` that moves one bar per label; silent where nobody looks."""
+        from cgstore.kernels.compilation import told
+
+        with told(lambda: self.say("compiling for this machine, once: a quarter of a minute")), self._bars() as move:
+            yield move
+
+    @contextlib.contextmanager
+    def _bars(self) -> Iterator[Progress]:
+        """Give what moves the bars."""
         if self.quiet or not sys.stderr.isatty():
             yield lambda label, done, total: None
             return
@@ -133,7 +156,7 @@ def command(app: typer.Typer, panel: str) -> Callable[[Callable[..., int | None]
 
 def complain(message: str) -> None:
     """Write an error message."""
-    sys.stderr.write(f"cgstore: {redacted(message)}\n")
+    sys.stderr.write(f"cgstore: {printable(redacted(message))}\n")
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
@@ -143,8 +166,9 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     name                frames
     methane_112k/r1/cg  401
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
 
 
 def _guard(call: Callable[[], int | None], shell: Shell) -> int:
@@ -158,10 +182,30 @@ def _guard(call: Callable[[], int | None], shell: Shell) -> int:
         return INTERRUPTED
     except Exception as error:
         if shell.debug:
-            traceback.print_exc()
-        known = isinstance(error, CgstoreError | OSError)
-        complain(str(error) if known else f"{type(error).__name__}: {error}; {_BUG}")
+            sys.stderr.write(printable(redacted(traceback.format_exc())))
+        complain(_said(error))
         return error.exit_code if isinstance(error, CgstoreError) else 1
+
+
+def _said(error: Exception) -> str:
+    """Return the one message about an error."""
+    if isinstance(error, CgstoreError):
+        return str(error)
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}; {_BUG}"
+    if not error.strerror:
+        return str(error)
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    advice = f"; {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
+    return f"{place}{error.strerror[:1].lower()}{error.strerror[1:]}{advice}"
+
+
+class _Formatter(logging.Formatter):
+    """Log lines without secrets and without what steers a terminal; logging is extended by inheritance."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(redacted(super().format(record)))
 
 
 @contextlib.contextmanager
@@ -169,7 +213,7 @@ def _log_to_stderr(shell: Shell) -> Iterator[None]:
     """Let the warnings of cgstore be read while a command runs."""
     logger = logging.getLogger("cgstore")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("cgstore: %(levelname)s: %(message)s"))
+    handler.setFormatter(_Formatter("cgstore: %(levelname)s: %(message)s"))
     handler.setLevel(logging.DEBUG if shell.debug else logging.ERROR if shell.quiet else logging.WARNING)
     logger.addHandler(handler)
     try:

@@ -1,5 +1,6 @@
 """The program as a whole: exit codes, one message per error, help, JSON."""
 
+import errno
 import json
 import os
 import subprocess
@@ -117,10 +118,22 @@ def test_an_unexpected_error_is_one_line_and_the_traceback_is_asked_for(monkeypa
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
-    failing(PermissionError(13, "Permission denied", "store"), monkeypatch)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "store"), "store: permission denied; you need the right"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on device; make room and run the same"),
+        (OSError(errno.EFBIG, "File too large", b"a.trr"), "a.trr: file too large; the limit of file sizes"),
+        (OSError(errno.ENOENT, "No such file or directory", "/proc/x"), "/proc/x: no such file or directory\n"),
+        (OSError("the disk is on fire"), "the disk is on fire\n"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line_that_says_what_to_do(error, said, monkeypatch, capsys):
+    failing(error, monkeypatch)
     assert main(["ls"]) == 1
-    assert capsys.readouterr().err == "cgstore: [Errno 13] Permission denied: 'store'\n"
+    message = capsys.readouterr().err
+    assert message.startswith(f"cgstore: {said}")
+    assert message.count("\n") == 1
 
 
 def test_a_reader_that_has_seen_enough_is_not_an_error(tmp_path):

@@ -57,7 +57,10 @@ def test_search_takes_values_lists_and_ranges(cgstore):
     assert names("kind=bilayer,liquid", "temperature=100..200") == [LIQUID]
     assert names("lipid=DMPC") == [BILAYER]
     assert names("kind=surface") == []
-    assert "0 datasets" in cgstore("search", "kind=surface")[1]
+    code, out, err = cgstore("search", "kind=liqid")
+    assert (code, err) == (0, 'no dataset has kind "liqid"; did you mean "liquid"?\n')
+    assert "0 datasets" in out
+    assert cgstore("search", "kind=liqid", "--quiet")[2] == ""
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,8 @@ def test_search_takes_values_lists_and_ranges(cgstore):
         (["search", "knd=liquid"], 'did you mean "kind"'),
         (["search", "liquid"], "expected KEY=VALUE"),
         (["search", "temperature=cold"], "expected a number"),
+        (["search", "temperature=300..200"], "found the range 300 to 200, expected the lower end first"),
+        (["gc", "--older-than", "30"], "--older-than: found '30', expected a time with its unit, as in \"30 days\""),
         (["show", "methane_112k/r1/gc"], f'did you mean "{LIQUID}"'),
         (["show", LIQUID, "--version", "9"], "no version 9; there are 1, 2"),
         (["verify", "no/such/set"], "no/such/set"),
@@ -90,6 +95,7 @@ def test_show_tells_versions_variables_and_units(cgstore):
     assert older["version"] == 1
     assert older["frames"] == 12
     assert older["digest"] != shown["digest"]
+    assert re.search(r"^temperature +112 K$", cgstore("show", LIQUID)[1], re.MULTILINE)
     assert re.search(r"^position +frame, particle, xyz", cgstore("show", LIQUID)[1], re.MULTILINE)
 
 

@@ -46,6 +46,8 @@ def test_ingest_says_what_became_of_each_run_and_the_catalog_follows(work, capsy
     assert ingest("--dry-run", "--json") == 0
     planned = json.loads(capsys.readouterr().out)[0]
     assert planned["action"] == "planned"
+    assert ingest("--dry-run") == 0
+    assert "planned, 21 frames (nothing is written); atoms with 1110 particles" in capsys.readouterr().out
     assert not (work / "store").exists()
     assert ingest("--json") == 0
     made = json.loads(capsys.readouterr().out)[0]
