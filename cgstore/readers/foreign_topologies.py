@@ -14,7 +14,8 @@ from cgstore.readers.stated_topologies import Stated, as_text, reading
 
 __all__ = ["FOREIGN", "read_foreign"]
 
-FOREIGN = (".gro", ".pdb", ".ent", ".mol2", ".crd", ".pqr", ".cif", ".itp", ".dms", ".xml")  # others are tried too
+# MDAnalysis knows more; among them are data bases and containers, in which a file may do more than be read.
+FOREIGN = (".gro", ".pdb", ".ent", ".mol2", ".crd", ".pqr", ".cif", ".itp", ".xml")
 # Formats that list every bond: what no bond connects is another molecule. In the others bonds are optional, and the
 # atoms of one residue belong together.
 _ALL_BONDS = ("MOL2", "ITP", "XML", "HOOMDXML")
@@ -44,6 +45,8 @@ def read_foreign(path: Path, *, positions: bool = False) -> Stated:
             raise MissingExtra.of("MDAnalysis", extra="ingest", purpose=f"reading {path.name}") from error
         _check_claim(path)
         try:
+            if path.suffix.lower() not in FOREIGN:
+                raise ValueError(path.suffix)
             parser = get_parser_for(str(path))
         except ValueError as error:
             hint = did_you_mean(path.suffix, (*FOREIGN, ".tpr", ".psf", ".prmtop", ".data", ".gsd", ".h5"))
@@ -59,7 +62,15 @@ def read_foreign(path: Path, *, positions: bool = False) -> Stated:
 
 
 def _check_claim(path: Path) -> None:
-    """Refuse a GRO that announces more atoms than its bytes can hold, before anybody allocates them."""
+    """Refuse a GRO that announces more atoms than its bytes can hold, and an ITP that reads other files."""
+    if path.suffix.lower() == ".itp":
+        with path.open("rb") as file:
+            included = next((line for line in file if line.strip().startswith(b"#include")), b"")
+        if included:
+            raise InputError(
+                f"{path}: found {included.strip()[:80].decode('utf-8', 'replace')!r}, expected one file that is whole; "
+                "give the .tpr that was made of it"
+            )
     if path.suffix.lower() != ".gro":
         return
     with path.open("rb") as file:
