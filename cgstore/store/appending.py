@@ -89,6 +89,7 @@ class FrameWriter:
         self.frames = int(position.shape[0])  # of the staged version, those in memory included
         self._error = float(attributes_of(position).get("rounding_error", 0.0))
         self._ends = {name: self._end(name) for name in (*self.variables, DIGEST)}
+        self._trailing = {name: array_of(group, name).shape[1:] for name in self.variables}
         self._own = ThreadPoolExecutor(_THREADS, thread_name_prefix="cgstore-encoder") if workers is None else None
         self._workers: Executor = workers or self._own  # type: ignore[assignment]
         self._pending: deque[tuple[ShardEnd, Future[bytes]]] = deque()
@@ -151,7 +152,7 @@ class FrameWriter:
             )
         count = len(arrays["position"])
         for name in self.variables:
-            expected = (count, *array_of(self._group, name).shape[1:])
+            expected = (count, *self._trailing[name])
             if arrays[name].shape != expected:
                 raise InputError(f"{self._where}: {name}: found shape {arrays[name].shape}, expected {expected}")
             gridded = name == "position" and self._layout.precision is not None
