@@ -63,6 +63,21 @@ Model = TypeVar("Model", bound=Document)
 _MOST_BYTES = 2**22  # of a user file; a recipe of a thousand runs is smaller
 _MOST_DEPTH = 32  # of tables in tables
 _SHOWN = 200  # characters of a value that is wrong
+# What pydantic calls a value of the wrong type, and what a user writes in its place.
+_EXPECTED = {
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "tuple_type": "a list, in brackets",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -182,7 +197,18 @@ def _explain(problem: Any, model: type[Document]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if message.startswith("found "):
         return f"{key}   {message}"
-    return f"{key}   found {repr(problem['input'])[:_SHOWN]}; {message[0].lower()}{message[1:]}"
+    found = _as_written(problem["input"])
+    if expected := _EXPECTED.get(problem["type"]):
+        return f"{key}   found {found}, expected {expected.format(**problem.get('ctx', {}))}"
+    return f"{key}   found {found}; {message[0].lower()}{message[1:]}"
+
+
+def _as_written(value: Any) -> str:
+    """Return a value as it stands in the file, or nearly."""
+    try:
+        return toml_value(value)[:_SHOWN]
+    except (TypeError, ValueError):
+        return repr(value)[:_SHOWN]
 
 
 def _fields_at(model: type[Document], location: tuple[Any, ...]) -> list[str]:

@@ -47,7 +47,9 @@ def _one_of(*words: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in words:
-            raise ValueError(f'found "{value}", expected {" | ".join(words)}{did_you_mean(value, words)}')
+            hint = did_you_mean(value, words)
+            hint = hint if "did you mean" in hint else ""  # what is known was said
+            raise ValueError(f'found "{value}", expected {" | ".join(words)}{hint}')
         return value
 
     return AfterValidator(check)
