@@ -3,6 +3,7 @@
 Numbers leave in the units of the program; what a program cannot do is said in the files written.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -17,6 +18,7 @@ from cgstore.units import parse_quantity
 
 __all__ = ["PROGRAMS", "write_potential"]
 
+_TYPE = re.compile(r"[\w+*.:@^]+")
 _GROMACS_SPACING = 0.002  # nm, what mdrun in mixed precision expects
 _GROMACS_EXTENSION = 1.0  # nm beyond the cutoff, mdrun's table-extension
 
@@ -78,6 +80,11 @@ def _types(tables: Mapping[str, Table]) -> list[str]:
             f'write_potential: found pairs {odd}, expected names like "A-B"; rename types that contain a hyphen'
         )
     types = sorted({name for pair in tables for name in pair.split("-")})
+    if strange := [name for name in types if not _TYPE.fullmatch(name)]:
+        raise InputError(
+            f"write_potential: found the type {strange[0][:80]!r}, expected letters, digits and _ + * . : @ ^; types "
+            "become names of files and words of input files"
+        )
     expected = {_pair(a, b) for a, b in combinations_with_replacement(types, 2)}
     if expected != set(tables):
         raise InputError(

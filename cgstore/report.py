@@ -7,6 +7,7 @@ fits when they are named. The page depends on content alone, so the same store g
 import base64
 import csv
 import importlib.metadata
+import io
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ import xarray as xr
 from cgstore.averages.onepass import kept_distributions, load_spec
 from cgstore.catalog import Catalog, Entry, open_catalog, plain_text
 from cgstore.errors import InputError
+from cgstore.plain_files import open_plain, read_plain
 from cgstore.plot import DISTRIBUTIONS, answers, encode_figure, figure_of
 from cgstore.tables import pmf
 
@@ -49,6 +51,7 @@ _ASKED = {
     "angle": {"angle_width": "°"},
     "dihedral": {"dihedral_width": "°"},
 }  # what a spec says about a kind, with its unit
+_FIT, _MOST_BYTES = ("lock.json", "fit.toml", "log.csv"), 2**26
 _FEW = 8  # rows of a table of first maxima
 
 
@@ -181,13 +184,26 @@ def _picture(result: xr.Dataset, kind: str, *, caption: str) -> dict[str, str]:
 def _fit(folder: Path, catalog: Catalog) -> dict[str, Any]:
     """Return what is shown of one fit: what it learned from, how it went, what it became, what it is worth."""
     try:
-        lock = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
-        settings = tomllib.loads((folder / "fit.toml").read_text(encoding="utf-8"))
-        with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
-            log = list(csv.DictReader(file))
+        texts = [read_plain(folder / name, most=_MOST_BYTES).decode("utf-8") for name in _FIT]
+        lock, settings, log = json.loads(texts[0]), tomllib.loads(texts[1]), list(csv.DictReader(io.StringIO(texts[2])))
         curves = {name: _read(folder / f"{name}.nc") for name in ("training", "potential")}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: not a finished fit: {error}; make one with cgstore train") from error
+    try:
+        return _describe_fit(folder, catalog, lock, settings, log, curves)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{folder}: not a fit that cgstore made: {error!r}") from error
+
+
+def _describe_fit(
+    folder: Path,
+    catalog: Catalog,
+    lock: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    log: list[dict[str, str]],
+    curves: Mapping[str, xr.Dataset],
+) -> dict[str, Any]:
+    """Return what is shown of a fit whose files are there."""
     baseline = settings.get("baseline", {}).get("dataset", "")
     state = f"at {catalog[baseline].metadata['temperature']:g} K" if baseline in catalog else f"from {baseline}"
     labels = {"ibi": f"IBI {state}", "network": "network"}
@@ -215,9 +231,14 @@ def _fit(folder: Path, catalog: Catalog) -> dict[str, Any]:
 
 
 def _read(path: Path) -> xr.Dataset:
-    """Read a small netCDF file whole."""
-    with xr.open_dataset(path, engine="scipy") as ds:
-        return ds.load()
+    """Read a small netCDF file whole; ValueError where it is none."""
+    try:
+        with open_plain(path) as file, xr.open_dataset(io.BytesIO(file.read()), engine="scipy") as ds:
+            return ds.load()
+    except OSError:
+        raise
+    except Exception as error:  # scipy has a great many ways to say that a file is damaged
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _names(datasets: Iterable[Mapping[str, Any]]) -> str:

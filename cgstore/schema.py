@@ -99,7 +99,19 @@ def topology_of(ds: xr.Dataset) -> Topology:
 
 def _numbers(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
     """Return a static numeric variable, or its neutral value."""
-    return np.asarray(ds[name].values, default.dtype) if name in ds else default
+    values = np.asarray(ds[name].values, default.dtype) if name in ds else default
+    if default.ndim == 2 and (values.shape[1:] != default.shape[1:] or _leaves(values, ds.sizes["particle"])):
+        raise InputError(
+            f"{ds.attrs.get('name', 'dataset')}: {name}: found shape {values.shape} with numbers from "
+            f"{values.min(initial=0)} to {values.max(initial=0)}, expected {default.shape[1]} particles each of "
+            f"{ds.sizes['particle']}"
+        )
+    return values
+
+
+def _leaves(values: np.ndarray, particles: int) -> bool:
+    """Tell whether numbers of particles are beyond the particles: kernels look them up without a check."""
+    return bool(values.size and not 0 <= values.min() <= values.max() < particles)
 
 
 def _text(ds: xr.Dataset, name: str, default: xr.DataArray | None, particles: int) -> np.ndarray:

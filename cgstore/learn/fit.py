@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from cgstore.averages.onepass import Spec, distributions, kept_distributions, lo
 from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import digest, load_document
-from cgstore.errors import InputError, PhysicsError
+from cgstore.errors import InputError, IntegrityError, PhysicsError
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_bytes, write_json, write_tables
 from cgstore.learn.inversion import ibi
 from cgstore.learn.loader import Loader
@@ -296,17 +297,20 @@ def _read_checkpoint(path: Path, model: PairNetwork, points: Sequence[StatePoint
     if not path.is_file():
         return None
     count = len(list(model.parameters()))
-    with np.load(path, allow_pickle=False) as kept:
-        return Place(
-            round=int(kept["round"]),
-            parameters=tuple(torch.from_numpy(kept[f"parameter_{n}"]) for n in range(count)),
-            starts=tuple(
-                point.start.assign(position=point.start["position"].copy(data=kept[f"start_{n}"]))
-                for n, point in enumerate(points)
-            ),
-            best=tuple(torch.from_numpy(kept[f"best_{n}"]) for n in range(count)),
-            best_loss=float(kept["best_loss"]),
-        )
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return Place(
+                round=int(kept["round"]),
+                parameters=tuple(torch.from_numpy(kept[f"parameter_{n}"]) for n in range(count)),
+                starts=tuple(
+                    point.start.assign(position=point.start["position"].copy(data=kept[f"start_{n}"]))
+                    for n, point in enumerate(points)
+                ),
+                best=tuple(torch.from_numpy(kept[f"best_{n}"]) for n in range(count)),
+                best_loss=float(kept["best_loss"]),
+            )
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise IntegrityError(f"{path}: no checkpoint of this fit: {error}; remove it to begin again") from error
 
 
 def _baseline(

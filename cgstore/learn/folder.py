@@ -25,12 +25,14 @@ import numpy as np
 import xarray as xr
 
 from cgstore.errors import InputError, IntegrityError
+from cgstore.plain_files import open_plain, read_plain
 from cgstore.provenance import digest_of_file
 from cgstore.tables import Table, interpolate
 
 __all__ = [
     "UNFINISHED",
     "finished",
+    "read_curves",
     "read_lock",
     "read_tables",
     "write_arrays",
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 UNFINISHED = "UNFINISHED"
+_MOST_BYTES = 2**26  # of a lock
+_ROW = ("name", "digest")  # of a dataset, in a lock
 
 
 def finished(folder: Path) -> bool:
@@ -61,13 +65,41 @@ def read_lock(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}: no fit; make one with cgstore train FIT.toml -o {folder}")
     if not finished(folder):
         raise InputError(f"{folder}: the fit is not finished; repeat the cgstore train that began it, it goes on")
-    lock: dict[str, Any] = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
+    lock = _parse_lock(folder / "lock.json")
     for name, known in lock["files"].items():
         if not (folder / name).is_file():
             raise IntegrityError(f"{folder / name}: the file is gone; train again")
         if digest_of_file(folder / name) != known:
             raise IntegrityError(f"{folder / name}: changed since the fit was finished; train again")
     return lock
+
+
+def _parse_lock(path: Path) -> dict[str, Any]:
+    """Read a lock, which may be somebody else's: it names files of its own folder, and datasets."""
+    try:
+        lock = json.loads(read_plain(path, most=_MOST_BYTES))
+        rows = [row for part in lock["inputs"]["datasets"].values() for row in part]
+        sound = isinstance(lock["name"], str) and all(isinstance(row[key], str) for row in rows for key in _ROW)
+        sound = sound and all(name == Path(name).name and "\0" not in name for name in lock["files"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise IntegrityError(f"{path}: not the lock of a fit: {error}") from error
+    if not sound:
+        raise IntegrityError(f"{path}: not the lock of a fit: expected its name, files of its folder, and datasets")
+    return dict(lock)
+
+
+def read_curves(path: Path) -> xr.Dataset:
+    """Read a netCDF file of a fit whole.
+
+    Raises
+    ------
+    IntegrityError : it is missing or damaged
+    """
+    try:
+        with open_plain(path) as file, xr.open_dataset(io.BytesIO(file.read()), engine="scipy") as ds:
+            return ds.load()
+    except Exception as error:  # scipy has a great many ways to say that a file is damaged
+        raise IntegrityError(f"{path}: cannot be read: {error}; train again") from error
 
 
 def read_tables(folder: str | Path, curve: str = "network") -> dict[str, Table]:
@@ -84,15 +116,18 @@ def read_tables(folder: str | Path, curve: str = "network") -> dict[str, Table]:
     IntegrityError : a file of the fit was lost or changed
     """
     read_lock(Path(folder))
-    with xr.open_dataset(Path(folder) / "potential.nc", engine="scipy") as ds:
+    ds = read_curves(Path(folder) / "potential.nc")
+    try:
         curves = [str(name) for name in ds["curve"].values]
         if curve not in curves:
             raise InputError(f"{folder}: has no potential {curve!r}; there are {', '.join(curves)}")
-        mine = ds.sel(curve=curve).load()
-    return {
-        str(pair): Table(mine["r"].values, mine["energy"].sel(pair=pair).values, mine["force"].sel(pair=pair).values)
-        for pair in mine["pair"].values
-    }
+        mine, r = ds.sel(curve=curve), ds["r"].values
+        return {
+            str(pair): Table(r, mine["energy"].sel(pair=pair).values, mine["force"].sel(pair=pair).values)
+            for pair in mine["pair"].values
+        }
+    except (KeyError, TypeError, IndexError) as error:
+        raise IntegrityError(f"{folder}: its potential.nc is not that of a fit: {error}") from error
 
 
 def write_tables(path: Path, models: Mapping[str, Mapping[str, Table]], attrs: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from cgstore.averages.pair import rdf_blocks, rdf_from_blocks
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, PhysicsError
-from cgstore.learn.folder import read_lock, read_tables, write_dataset, write_json, write_rows
+from cgstore.learn.folder import read_curves, read_lock, read_tables, write_dataset, write_json, write_rows
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.source import open_source, spread_frames, temperature_of
@@ -220,8 +220,7 @@ def _check_lock(lock: Mapping[str, Any], catalog: Catalog, *, where: str) -> Non
 
 def _curves(folder: Path) -> list[str]:
     """Return the models of a fit."""
-    with xr.open_dataset(folder / "potential.nc", engine="scipy") as ds:
-        return [str(name) for name in ds["curve"].values]
+    return [str(name) for name in read_curves(folder / "potential.nc")["curve"].values]
 
 
 def _reference_blocks(catalog: Catalog, member: Member, spec: Spec) -> xr.Dataset:
