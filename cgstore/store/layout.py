@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -215,7 +215,7 @@ def open_group(folder: Path) -> zarr.Group:
 
 def open_stage(store: StoppableStore) -> zarr.Group:
     """Open the zarr group in a staged folder, for writing."""
-    return zarr.open_group(store, mode="r+", use_consolidated=False)
+    return open_zarr(store, where=str(store.root), writing=True)
 
 
 def consolidate(folder: Path) -> None:
@@ -362,8 +362,8 @@ def _particle_codecs(variable: str, kind: np.dtype[Any], layout: Layout) -> tupl
         return [], layout.references, [blosc, Crc32cCodec()]
     small = layout.profile == "small"
     # After the bits are shuffled lz4 takes 4 % more bytes than zstd, and is read twice and written three times as fast.
-    name, level = ("zstd", 5) if small else ("lz4", 9)
-    blosc = BloscCodec(cname=name, clevel=level, shuffle="bitshuffle", typesize=kind.itemsize)
+    packed: tuple[Literal["zstd", "lz4"], int] = ("zstd", 5) if small else ("lz4", 9)
+    blosc = BloscCodec(cname=packed[0], clevel=packed[1], shuffle="bitshuffle", typesize=kind.itemsize)
     # Frames innermost: neighbours in memory are the same coordinate at successive times, 12 % smaller.
     filters = [TransposeCodec(order=(1, 2, 0)), *([FrameDelta()] if small else [])]
     return filters, BytesCodec(), [blosc, Crc32cCodec()]
