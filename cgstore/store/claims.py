@@ -67,14 +67,16 @@ def no_links(folder: Path, *, where: str) -> int:
     return size
 
 
-def open_zarr(store: Any, *, where: str) -> zarr.Group:
-    """Open the zarr group in a store of zarr, for reading only.
+def open_zarr(store: Any, *, where: str, writing: bool = False) -> zarr.Group:
+    """Open the zarr group in a store of zarr, for reading only or with its own metadata for writing.
 
     Raises
     ------
     StoreError : there is none, or one of another zarr format: what version 2 calls a filter may be a program
     """
     try:
+        if writing:
+            return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
         return zarr.open_group(store, mode="r", zarr_format=3)
     except ImportError:  # fsspec names what it lacks, for example s3fs
         raise
@@ -84,15 +86,15 @@ def open_zarr(store: Any, *, where: str) -> zarr.Group:
         ) from error
 
 
-def names_in(group: zarr.Group) -> frozenset[str]:
-    """Return the names of what is in a group.
+def names_in(group: zarr.Group, names: Iterable[str]) -> list[str]:
+    """Return those names under which something is in a group.
 
     Raises
     ------
     IntegrityError : its metadata cannot be read
     """
     try:
-        return frozenset(group)
+        return [name for name in names if name in group]
     except _BROKEN as error:
         raise IntegrityError(f"{group.store_path}: the metadata of what is in it cannot be read: {error}") from error
 

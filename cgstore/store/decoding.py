@@ -76,16 +76,16 @@ class StoredArray:
         if keys[0] is Ellipsis:
             keys = (slice(None),) if len(keys) == 1 else (*[slice(None)] * (self.ndim + 1 - len(keys)), *keys[1:])
         chosen, *others = keys
-        frames = np.arange(self.shape[0])[chosen]
-        wanted, places = np.unique(frames, return_inverse=True)
-        ends = [0, *(np.flatnonzero(np.diff(wanted) > _NEAR) + 1).tolist(), len(wanted)]
         try:
+            if isinstance(chosen, slice) and chosen.step in (None, 1):
+                return np.asarray(local.read(*chosen.indices(self.shape[0])[:2])[(slice(None), *others)])
+            frames = np.arange(self.shape[0])[chosen]
+            wanted, places = np.unique(frames, return_inverse=True)
+            ends = [0, *(np.flatnonzero(np.diff(wanted) > _NEAR) + 1).tolist(), len(wanted)]
             parts = [self._stretch(local, wanted[first:last]) for first, last in pairwise(ends)]
         except IntegrityError as error:
             raise IntegrityError(f"{self._place(keys)}: {error}; run verify, restore the file from a copy") from error
         read = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if isinstance(chosen, slice) and chosen.step in (None, 1):
-            return np.asarray(read[(slice(None), *others)])
         return np.asarray(read[places.reshape(np.shape(frames))][(slice(None),) * np.ndim(frames) + tuple(others)])
 
     @staticmethod

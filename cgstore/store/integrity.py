@@ -27,6 +27,7 @@ from cgstore.store.layout import (
     references_of,
 )
 from cgstore.store.manifests import MANIFEST, check_files, describe_files, read_sealed, seal, write_sealed
+from cgstore.store.opening import arrays_of
 from cgstore.store.trees import Folder, Tree, tree_of
 
 __all__ = [
@@ -330,6 +331,7 @@ def _lost_references(group: zarr.Group, manifest: Manifest, title: str) -> list[
 def _verify_content(group: zarr.Group, manifest: Manifest, title: str) -> list[str]:
     """Decode everything once; return what is not as the digests say."""
     problems, per_frame = [], {}
+    arrays_of(group, where=title)
     for name in (DIGEST, "time", "step", "weight"):
         if name in group:
             try:

@@ -26,7 +26,7 @@ from cgstore.store.layout import (
 )
 from cgstore.store.trees import tree_of
 
-__all__ = ["group_at", "open_arrays", "open_version"]
+__all__ = ["arrays_of", "group_at", "open_arrays", "open_version"]
 
 _EAGER = ("time", "step")  # a few bytes per frame, and what frames are chosen by
 
@@ -53,12 +53,8 @@ def open_version(location: str | Path) -> xr.Dataset:
     check_format(attrs, where=str(location))
     where = _title(attrs, location)
     coordinates = str(attrs.pop("coordinates", "")).split()
-    present = names_in(group)
-    missing = {"position", "time", "step"} - present
-    if missing:
-        raise IntegrityError(f"{where}: found no {', '.join(sorted(missing))}; run verify")
-    arrays = {name: array_of(group, name) for name in (*FRAME_VARIABLES, *STATIC_VARIABLES) if name in present}
-    sizes = _check_sizes(arrays, where)
+    arrays = arrays_of(group, where=where)
+    sizes = _sizes_of(arrays, where)
     block = block_frames(sizes["particle"], layout_of(group).chunk, sizes["frame"])
     _check_claims(arrays, -(-sizes["frame"] // block), str(location), where)
     token = f"{location}-{attrs.get('digest')}"
@@ -86,8 +82,8 @@ def open_arrays(location: str | Path) -> tuple[dict[str, StoredArray], int]:
     group = group_at(location)
     attrs = attributes_of(group)
     check_format(attrs, where=str(location))
-    where, present = _title(attrs, location), names_in(group)
-    arrays = {name: stored_array(group, name, where=where) for name in (*FRAME_VARIABLES, DIGEST) if name in present}
+    where, present = _title(attrs, location), names_in(group, (*FRAME_VARIABLES, DIGEST))
+    arrays = {name: stored_array(group, name, where=where) for name in present}
     return arrays, layout_of(group).chunk
 
 
@@ -96,7 +92,22 @@ def _title(attrs: dict[str, Any], location: str | Path) -> str:
     return f"{attrs.get('name', location)} v{str(attrs.get('version', 0)).zfill(6)}"
 
 
-def _check_sizes(arrays: dict[str, zarr.Array[Any]], where: str) -> dict[str, int]:
+def arrays_of(group: zarr.Group, *, where: str) -> dict[str, zarr.Array[Any]]:
+    """Return the arrays of a version by name, if they are those that one can have and agree on their sizes.
+
+    Raises
+    ------
+    IntegrityError : the message begins with `where`
+    """
+    arrays = {name: array_of(group, name) for name in names_in(group, (*FRAME_VARIABLES, *STATIC_VARIABLES))}
+    missing = {"position", "time", "step"} - set(arrays)
+    if missing:
+        raise IntegrityError(f"{where}: found no {', '.join(sorted(missing))}; run verify")
+    _sizes_of(arrays, where)
+    return arrays
+
+
+def _sizes_of(arrays: dict[str, zarr.Array[Any]], where: str) -> dict[str, int]:
     """Return the size of each dim, if all arrays have the dims of the schema and agree on their sizes."""
     sizes: dict[str, int] = {}
     for name, array in arrays.items():

@@ -46,6 +46,7 @@ from cgstore.store.layout import (
     set_references,
 )
 from cgstore.store.manifests import check_files, compare_file
+from cgstore.store.opening import arrays_of
 from cgstore.store.placeholders import fill
 from cgstore.store.references import XtcReferences
 from cgstore.store.stopping import StoppableStore
@@ -206,14 +207,19 @@ class Stage:
         fill(*(source / path for path in metadata))
         for path in metadata:
             _take(source, self._folder, path, manifest.files[path], share=False)
-        full = _full_shards(open_stage(self._store))
+        group = open_stage(self._store)
+        arrays_of(group, where=str(source))
+        full = _full_shards(group)
         own = {path for path in manifest.files if _may_change(path, full)}
         fill(*(source / path for path in own))
         for path in sorted(set(manifest.files) - set(metadata)):
             _take(source, self._folder, path, manifest.files[path], share=path not in own)
         self._base, self._attrs = manifest, dict(manifest.attrs)
         self._group = open_stage(self._store)
-        self._writer = FrameWriter(self._folder, self._group, where=self._where, workers=self._workers)
+        try:
+            self._writer = FrameWriter(self._folder, self._group, where=self._where, workers=self._workers)
+        except ValueError as error:
+            raise IntegrityError(f"{source}: cannot be continued: {error}; run verify") from error
 
     def append(self, frames: Frames, *, weight: NDArray[np.float64] | None = None) -> None:
         """Add frames at the end.
