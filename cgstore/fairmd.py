@@ -6,6 +6,7 @@ simulated before the trajectory begins, is kept as a parameter: it is not part o
 
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from typing import Any
 from cgstore.documents import toml_key, toml_value
 from cgstore.errors import CgstoreError, InputError
 from cgstore.mapping import composition_of
+from cgstore.plain_files import open_plain
 from cgstore.readers.topologies import read_topology
 
 __all__ = ["Imported", "import_fairmd"]
@@ -76,7 +78,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             content = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -143,7 +145,8 @@ def _composition(readme: Mapping[str, Any], path: Path, topology: Path, remarks:
         count = entry.get("COUNT", 0)
         counts = count if isinstance(count, list) else [count]  # a lipid is counted in each leaflet
         if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 10**9 for one in counts):
-            raise InputError(f"{path}: COMPOSITION.{universal}.COUNT   found {count!r}, expected whole numbers")
+            found = reprlib.repr(count)  # a list of aliases may be endless when it is written out
+            raise InputError(f"{path}: COMPOSITION.{universal}.COUNT   found {found}, expected whole numbers")
         kind = _text(entry, "NAME") or universal
         if sum(counts):
             stated[kind] = stated.get(kind, 0) + sum(counts)

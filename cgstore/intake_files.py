@@ -8,6 +8,7 @@ not trusted: plain data without aliases of YAML, of bounded size and depth, and 
 but to its own host.
 """
 
+import io
 import os
 import posixpath
 import threading
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from cgstore.errors import InputError, MissingExtra, StoreError
+from cgstore.plain_files import open_plain
 
 try:
     from yaml import CSafeDumper as SafeDumper
@@ -267,7 +269,7 @@ def read_bytes(location: str, *, most: int) -> bytes:
 def _open(location: str) -> Any:
     """Open a file for reading; what others wrote a moment ago is seen."""
     if not is_remote(location):
-        return open(location, "rb")
+        return io.BufferedReader(open_plain(location))
     import fsspec
 
     return fsspec.open(location, "rb", use_listings_cache=False)

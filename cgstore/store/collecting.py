@@ -18,6 +18,7 @@ from typing import Any
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError, NotFound
+from cgstore.plain_files import read_plain
 from cgstore.store.folders import is_orphan, publish_folder, stages_in, staging, sweep
 from cgstore.store.integrity import (
     GIVEN_UP,
@@ -77,7 +78,7 @@ def pinned_digests(places: Iterable[str | Path]) -> frozenset[str]:
         for file in files:
             if not file.is_file() or file.stat().st_size > _MOST_BYTES:
                 raise InputError(f"{file}: no file that could name datasets; --pin takes fits and catalogs")
-            mine |= set(_DIGEST.findall(file.read_text(encoding="utf-8", errors="replace")))
+            mine |= set(_DIGEST.findall(read_plain(file, most=_MOST_BYTES).decode("utf-8", "replace")))
         if not mine:
             raise InputError(
                 f"{place}: found no digest of a dataset in it, expected the folder of a fit or of catalogs"
