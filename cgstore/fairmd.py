@@ -145,8 +145,8 @@ def _composition(readme: Mapping[str, Any], path: Path, topology: Path, remarks:
         count = entry.get("COUNT", 0)
         counts = count if isinstance(count, list) else [count]  # a lipid is counted in each leaflet
         if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 10**9 for one in counts):
-            found = reprlib.repr(count)  # a list of aliases may be endless when it is written out
-            raise InputError(f"{path}: COMPOSITION.{universal}.COUNT   found {found}, expected whole numbers")
+            shown = reprlib.repr(count)  # a list of aliases may be endless when it is written out
+            raise InputError(f"{path}: COMPOSITION.{universal}.COUNT   found {shown}, expected whole numbers")
         kind = _text(entry, "NAME") or universal
         if sum(counts):
             stated[kind] = stated.get(kind, 0) + sum(counts)
