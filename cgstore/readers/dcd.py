@@ -3,8 +3,9 @@
 The file is a series of Fortran records, each between two copies of its length (of 32 or 64 bits): a header, a title,
 the number of particles, and per frame a cell (lengths in Å and angles) and the x, y and z of the particles in Å, some
 programs a fourth number per particle, which is left out. Particles that the header calls fixed are in the first frame
-only. Programs do not agree on what the time in the header means, therefore `time` is zero: the recipe states the
-`interval`.
+only. CHARMM itself, in versions above the 24 that other programs claim to be, writes the symmetric matrix of the box
+vectors as the cell; its positions are in the frame of that matrix. Programs do not agree on what the time in the header
+means, therefore `time` is zero: the recipe states the `interval`.
 """
 
 import struct
@@ -28,6 +29,8 @@ Int = NDArray[np.int64]
 _ANGSTROM = 0.1  # nm
 _HEAD = 84  # bytes of the first record
 _AXES = ("x", "y", "z")
+_SYMMETRIC = (0, 1, 3, 1, 2, 4, 3, 4, 5)  # places of the lower triangle in the whole matrix
+_COPIED = 24  # the version of CHARMM that other programs write into their headers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +45,7 @@ class DcdReader:
     layouts: tuple[np.dtype[np.void], np.dtype[np.void]]  # of the first frame and of the others
     begin: int  # offset of the first frame
     free: Int | None  # (particle,) those that later frames have, None when they have all
+    symmetric: bool  # cells are the symmetric matrices of CHARMM
 
     def read(self, frames: Int) -> Frames:
         """Read these frames.
@@ -58,7 +62,18 @@ class DcdReader:
             self._load(np.zeros(1, np.int64), position[:1], None)
             position[:] = position[:1].copy()
         self._load(chosen, position, cell)
-        return Frames(position, self.time[chosen], self.step[chosen], None if cell is None else _boxes(cell))
+        return Frames(position, self.time[chosen], self.step[chosen], None if cell is None else self._boxes(cell))
+
+    def _boxes(self, cell: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return box vectors; cells that can be no angles are matrices, whoever wrote them."""
+        angles = cell[:, [4, 3, 1]]
+        a, d, b, e, f, c = cell.T
+        with np.errstate(over="ignore", invalid="ignore"):
+            definite = (a > 0) & (a * b > d * d) & (a * (b * c - f * f) - d * (d * c - e * f) + e * (d * f - b * e) > 0)
+            matrix = definite & (self.symmetric | ((angles < -1) | (angles > 180)).any(axis=1))
+            boxes = _boxes(np.where(matrix[:, None], [1.0, 90, 1, 90, 90, 1], cell))
+            boxes[matrix] = cell[matrix][:, _SYMMETRIC].reshape(-1, 3, 3) * _ANGSTROM
+        return boxes
 
     def _load(self, frames: Int, position: NDArray[np.float32], cell: NDArray[np.float64] | None) -> None:
         """Read what these frames have: positions, in nm, and cells."""
@@ -101,6 +116,7 @@ class _Head(NamedTuple):
     particles: int
     free: Int | None
     end: int  # bytes
+    version: int
 
 
 def open_dcd(path: Path) -> DcdReader:
@@ -141,6 +157,7 @@ def open_dcd(path: Path) -> DcdReader:
         layouts=layouts,
         begin=head.end,
         free=head.free,
+        symmetric=head.version > _COPIED,
     )
 
 
@@ -164,7 +181,7 @@ def _head(path: Path, data: bytes, size: int) -> _Head:
     free = _free(path, f"{order}{mark}", begin, particles - fixed, particles, size) if fixed else None
     end = begin if free is None else begin + 2 * width + 4 * len(free)
     cell, fourth = charmm and numbers[10] != 0, charmm and numbers[11] != 0
-    return _Head(order, width, numbers[1], numbers[2], cell, fourth, particles, free, end)
+    return _Head(order, width, numbers[1], numbers[2], cell, fourth, particles, free, end, numbers[19])
 
 
 def _after_title(data: bytes, begin: int, order: str, mark: str) -> tuple[int, int]:

@@ -188,3 +188,26 @@ def test_damaged_files_give_an_error_or_frames(path: Path, fixed: int) -> None:
         except InputError:
             refused += 1
     assert refused > 50
+
+
+def test_the_symmetric_matrix_of_charmm_is_the_box(path: Path) -> None:
+    plain = open_dcd(path).read(np.arange(FRAMES)).position
+    layout = open_dcd(path).layouts[1]
+    matrix = np.array([[30.8, 14.6, 9.6], [14.6, 31.8, -2.6], [9.6, -2.6, 32.7]])
+    small = np.array([[30.0, 0.5, 0], [0.5, 30.0, 0], [0, 0, 40.0]])  # could be cosines too: the version decides
+    head, frames = bytearray(path.read_bytes()[: open_dcd(path).begin]), path.read_bytes()[open_dcd(path).begin :]
+    for version, cell, symmetric in ((36, matrix, True), (24, matrix, True), (36, small, True), (24, small, False)):
+        head[84:88] = version.to_bytes(4, "little")
+        changed = np.frombuffer(frames, layout).copy()
+        changed["cell"] = cell[np.tril_indices(3)]
+        path.write_bytes(bytes(head) + changed.tobytes())
+        found = open_dcd(path).read(np.arange(FRAMES))
+        assert (found.position == plain).all()
+        assert found.box is not None
+        assert np.allclose(found.box, cell / 10, atol=1e-6) == symmetric
+    # A cell of zeros is no box, whoever wrote it.
+    changed["cell"] = 0
+    path.write_bytes(bytes(head) + changed.tobytes())
+    box = open_dcd(path).read(np.arange(FRAMES)).box
+    assert box is not None
+    assert not box.any()
