@@ -146,6 +146,10 @@ class XtcReferences(ArrayBytesCodec):
             raise IntegrityError(
                 f"{path}: the referenced file is missing; where the archive has moved, set {ARCHIVE} to its folder"
             ) from error
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"{path}: the referenced file cannot be read: {error.strerror or error}") from error
         if decode(data, offset, table[:, 2].copy(), position).any():
             raise IntegrityError(f"{path}: a referenced frame is not one of {position.shape[1]} particles; run verify")
 
