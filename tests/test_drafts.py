@@ -137,6 +137,17 @@ def test_of_two_copies_the_one_with_usable_times_is_taken(tmp_path: Path) -> Non
     assert [run.trajectory for run in recipe.run] == [("md.xtc",)]
 
 
+def test_of_equal_topologies_the_one_that_is_called_like_the_trajectory_is_taken(tmp_path: Path) -> None:
+    folder = place(tmp_path / "mixtures", "system.tpr")
+    for name in ("10CH3OH-CG", "20CH3OH-CG", "100CH3OH-CG"):
+        shutil.copy(folder / "system.tpr", folder / f"{name}.tpr")
+        xtc(folder / f"{name}-200.xtc", [0, 10])
+    _, recipe = drafted(folder, tmp_path)
+    pairs = [(run.topology, run.trajectory[0]) for run in recipe.run]
+    assert len(pairs) == 3
+    assert all(trajectory == topology.replace(".tpr", "-200.xtc") for topology, trajectory in pairs)
+
+
 def test_what_is_its_own_topology_needs_no_other_file(tmp_path: Path) -> None:
     folder = place(tmp_path / "a", "system.h5md")
     _, recipe = drafted(folder, tmp_path)

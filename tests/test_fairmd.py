@@ -194,8 +194,10 @@ def test_a_draft_is_written_and_what_it_lacks_is_said(tmp_path: Path, capsys: py
     assert load_recipe(tmp_path / "new.toml").run[0].topology == "system.gsd"
     assert main(["recipe", "new", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
-    assert main(["recipe", "new", str(tmp_path), "-o", str(tmp_path / "no" / "new.toml")]) == 2
-    assert "its folder does not exist" in capsys.readouterr().err
+    assert main(["recipe", "new", str(tmp_path), "-o", str(tmp_path / "another" / "new.toml")]) == 0
+    assert (tmp_path / "another" / "new.toml").read_bytes() == (tmp_path / "new.toml").read_bytes()
+    assert main(["recipe", "new", str(tmp_path), "-o", str(tmp_path / "new.toml")]) == 2
+    assert "it exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["new", "fairmd"])

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cgstore.cli.shell import Shell, align, command
+from cgstore.cli.shell import Shell, align, command, size
 
 __all__ = ["app"]
 
@@ -81,10 +81,10 @@ def _describe_run(summary: Any) -> str:
         version = f" v{summary.versions[level]}" if level in summary.versions else ""
         levels.append(f"{level}{version} with {particles} particles")
     read = "nothing is written" if planned else f"{summary.new_frames} read now"
-    stored = "" if planned else f", {summary.bytes_stored / 1e6:.2f} MB in the store"
+    stored = "" if planned else f", {size(summary.bytes_stored)} in the store"
     line = (
         f"{summary.run}: {summary.action}, {summary.frames} frames ({read}); {', '.join(levels)}; "
-        f"{summary.bytes_in / 1e6:.2f} MB in the archive{stored}; {summary.seconds:.1f} s"
+        f"{size(summary.bytes_in)} in the archive{stored}; {summary.seconds:.1f} s"
     )
     return f"{line}\n  {summary.reason}" if summary.reason else line
 
@@ -246,10 +246,10 @@ def gc(
     found = collect(shell.location(), name or None, keep=keep, older_than=seconds, pinned=pinned, dry_run=dry_run)
     if not dry_run:
         write_lists(shell.location(), write_catalog)
-    lines = [f"{item.dataset} {item.what}: {item.kind}, {item.bytes / 1e6:.2f} MB" for item in found]
-    total = sum(item.bytes for item in found) / 1e6
+    lines = [f"{item.dataset} {item.what}: {item.kind}, {size(item.bytes)}" for item in found]
+    total = sum(item.bytes for item in found)
     verb = "would free" if dry_run else "freed"
-    lines.append(f"{verb} {total:.2f} MB" if found else "nothing to remove")
+    lines.append(f"{verb} {size(total)}" if found else "nothing to remove")
     shell.answer(
         {"store": shell.store, "dry_run": dry_run, "collected": [asdict(item) for item in found]}, "\n".join(lines)
     )
@@ -297,8 +297,8 @@ def export(
         done = export(ds, output, start=start, until=until, stride=stride, force=force, progress=progress)
     for note in done.notes:
         shell.say(note)
-    size = f"{done.bytes / 1e6:.2f} MB in {done.seconds:.1f} s"
-    shell.answer(asdict(done), f"{done.path}: {done.frames} frames of {done.particles} particles, {size}")
+    line = f"{done.path}: {done.frames} frames of {done.particles} particles"
+    shell.answer(asdict(done), f"{line}, {size(done.bytes)} in {done.seconds:.1f} s")
 
 
 @command(app, _RESULTS)

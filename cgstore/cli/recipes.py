@@ -68,8 +68,6 @@ def _refuse_to_overwrite(path: Path) -> None:
     """Keep what somebody may have written by hand."""
     if path.exists():
         raise InputError(f"{path}: it exists; give another name, or remove it first")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: its folder does not exist; make it first")
 
 
 def _hand_over(shell: Shell, name: str, text: str, output: Path | None, more: dict[str, object]) -> None:
@@ -77,6 +75,7 @@ def _hand_over(shell: Shell, name: str, text: str, output: Path | None, more: di
     if output is None:
         shell.answer({"name": name, "recipe": text, **more}, text)
         return
+    output.absolute().parent.mkdir(parents=True, exist_ok=True)
     with output.open("x", encoding="utf-8") as file:
         file.write(text)
     shell.answer({"name": name, "written": output, **more}, str(output))

@@ -21,7 +21,7 @@ from cgstore.errors import CgstoreError, InputError
 from cgstore.printable import one_line, printable
 from cgstore.store.locations import checked, is_url, redacted
 
-__all__ = ["INTERRUPTED", "Progress", "Shell", "align", "command", "complain"]
+__all__ = ["INTERRUPTED", "Progress", "Shell", "align", "command", "complain", "size"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -169,6 +169,17 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+
+
+def size(count: int) -> str:
+    """Show a number of bytes to people.
+
+    >>> size(5_560_000), size(3_200), size(0), size(1_183_380_000)
+    ('5.56 MB', '3.2 kB', '0.0 kB', '1.18 GB')
+    """
+    if count < 100_000:
+        return f"{count / 1e3:.1f} kB"
+    return f"{count / 1e6:.2f} MB" if count < 1_000_000_000 else f"{count / 1e9:.2f} GB"
 
 
 def _guard(call: Callable[[], int | None], shell: Shell) -> int:

@@ -146,7 +146,7 @@ class _Writer:
         if run.timed:
             start, end = run.parts[0].time[0], run.parts[-1].time[-1]
             every = f", one every {run.interval:g} ps" if run.interval == run.interval else ""
-            lines.append(f"# {run.frames} frames from {start:g} to {end:g} ps{every}")
+            lines.append(f"# {run.frames} frame{'s' * (run.frames > 1)} from {start:g} to {end:g} ps{every}")
         else:
             self.open.append(f"interval of run {name}")
             steps = np.unique(np.concatenate([np.diff(part.step) for part in run.parts]))

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ def _topology(part: Part, topologies: Sequence[Static]) -> Static | None:
     def distance(static: Static) -> tuple[Any, ...]:
         folder = static.path.parent
         away = 0 if folder == part.path.parent else 1 if folder in part.path.parents else 2
-        unlike = _bare(static.path) != _bare(part.path)
-        return away == 2, bool(static.massless), static.rank, away, unlike, natural(str(static.path))
+        letters = zip(f"{_bare(static.path)}.", f"{_bare(part.path)}.", strict=False)
+        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], letters))
+        return away == 2, bool(static.massless), static.rank, away, -alike, natural(str(static.path))
 
     return min(fitting, key=distance, default=None)

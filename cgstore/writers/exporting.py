@@ -81,10 +81,9 @@ def export(
     target = Path(path)
     form = FORMATS.get(target.suffix.lower())
     if form is None:
-        known = ", ".join(FORMATS)
-        raise InputError(
-            f'{target}: found the suffix "{target.suffix}", expected {known}{did_you_mean(target.suffix, FORMATS)}'
-        )
+        hint = did_you_mean(target.suffix, FORMATS)
+        hint = hint if "did you mean" in hint else ""  # what is known was said
+        raise InputError(f'{target}: found the suffix "{target.suffix}", expected {", ".join(FORMATS)}{hint}')
     begun = time.perf_counter()
     ds = _choose(dataset_of(source), start, until, stride)
     contents = contents_of(ds)
@@ -110,7 +109,9 @@ def _choose(ds: xr.Dataset, start: str | float | None, until: str | float | None
     chosen = np.flatnonzero((times >= first - margin) & (times <= last + margin))[::stride]
     if not len(chosen):
         found = f"{times.min():g} ps to {times.max():g} ps" if len(times) else "no frames"
-        raise InputError(f"{name}: no frame from {first:g} ps to {last:g} ps; the dataset has {found}")
+        limits = f"from {first:g} ps" * (start is not None) + " " * (start is not None is not until)
+        limits += f"until {last:g} ps" * (until is not None)
+        raise InputError(f"{name}: no frame {limits}; the dataset has {found}")
     if len(chosen) == 1 or (np.diff(chosen) == stride).all():  # a slice keeps the chunks
         return ds.isel(frame=slice(int(chosen[0]), int(chosen[-1]) + 1, stride))
     return ds.isel(frame=chosen)
