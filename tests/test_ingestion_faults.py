@@ -17,6 +17,7 @@ from cgstore.store.integrity import list_versions, read_manifest, verify, versio
 ROOT = Path(__file__).parents[1]
 LEVELS = ("atoms", "cg")
 RUN = "methane_112k/r1"
+RECIPES = ("methane", "left")
 
 
 @pytest.fixture
@@ -53,13 +54,15 @@ def frames_of(store: Path) -> dict[str, list[int]]:
     }
 
 
-SCHEDULES = [pytest.param(3, 29, dead, id=f"few-{dead}") for dead in (False, True)] + [
-    pytest.param(1, 1, dead, marks=pytest.mark.slow, id=f"all-{dead}") for dead in (False, True)
+# Which file operations fail: the first one, every so many after it; alone, or with all that follow.
+SCHEDULES = [
+    *(pytest.param(recipe, 3, 29, dead, id=f"{recipe}-few-{dead}") for recipe in RECIPES for dead in (False, True)),
+    pytest.param("methane", 1, 1, False, marks=pytest.mark.slow, id="methane-all-False"),
+    pytest.param("left", 1, 4, True, marks=pytest.mark.slow, id="left-many-True"),
 ]
 
 
-@pytest.mark.parametrize("recipe", ["methane", "left"])
-@pytest.mark.parametrize(("start", "stride", "stay_dead"), SCHEDULES)
+@pytest.mark.parametrize(("recipe", "start", "stride", "stay_dead"), SCHEDULES)
 def test_a_crash_at_any_file_operation_leaves_the_old_or_the_new_frames_and_the_next_ingest_has_all(
     audited, work, recipe, start, stride, stay_dead
 ):
