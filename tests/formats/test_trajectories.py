@@ -112,12 +112,12 @@ def test_each_format_holds_the_run_that_was_written(
         assert ds.position.attrs["rounding_error"] == 0
 
 
-def test_on_the_grid_every_format_has_the_positions_of_the_xtc_file(
+def test_on_the_grid_other_formats_have_the_positions_of_the_xtc_file(
     tmp_path: Path, formats: dict[str, Any], ingest: Callable[..., Any]
 ) -> None:
     source = replace(methane("cubic", frames=2), velocity=None, force=None)
     digests = {}
-    for suffix in ("xtc", "trr", "dcd", "nc", "h5md", "h5", "gsd", "gro", "pdb"):
+    for suffix in ("xtc", "trr", "dcd", "h5", "pdb"):
         format, archive = formats[suffix], tmp_path / suffix
         archive.mkdir()
         format.write(archive / f"a.{suffix}", source)
