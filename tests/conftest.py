@@ -20,6 +20,8 @@ from cgstore.store.manifests import write_sealed
 from cgstore.store.versions import stage
 from cgstore.topology import Topology
 
+collect_ignore_glob = ["data/*"]  # programs that made the data; some need what the tests do not
+
 # The first call of a kernel compiles it; how long an example takes says nothing.
 settings.register_profile("cgstore", deadline=None)
 settings.load_profile("cgstore")
