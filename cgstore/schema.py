@@ -79,6 +79,10 @@ def topology_of(ds: xr.Dataset) -> Topology:
 
     Missing bonds, angles and dihedrals are none, missing molecules are one per particle, a missing type is the
     name, missing masses are 1 u and missing charges 0 e.
+
+    Raises
+    ------
+    InputError : a bond, angle or dihedral is of a particle that is not there
     """
     particles = ds.sizes["particle"]
     name = _text(ds, "name", ds.get("type"), particles)
@@ -100,18 +104,21 @@ def topology_of(ds: xr.Dataset) -> Topology:
 def _numbers(ds: xr.Dataset, name: str, default: np.ndarray) -> np.ndarray:
     """Return a static numeric variable, or its neutral value."""
     values = np.asarray(ds[name].values, default.dtype) if name in ds else default
-    if default.ndim == 2 and (values.shape[1:] != default.shape[1:] or _leaves(values, ds.sizes["particle"])):
-        raise InputError(
-            f"{ds.attrs.get('name', 'dataset')}: {name}: found shape {values.shape} with numbers from "
-            f"{values.min(initial=0)} to {values.max(initial=0)}, expected {default.shape[1]} particles each of "
-            f"{ds.sizes['particle']}"
-        )
+    if default.ndim == 2:
+        _check_term(str(ds.attrs.get("name", "dataset")), name, values, default.shape[1], ds.sizes["particle"])
     return values
 
 
-def _leaves(values: np.ndarray, particles: int) -> bool:
-    """Tell whether numbers of particles are beyond the particles: kernels look them up without a check."""
-    return bool(values.size and not 0 <= values.min() <= values.max() < particles)
+def _check_term(title: str, name: str, term: np.ndarray, ends: int, particles: int) -> None:
+    """Refuse terms of particles that are not there: kernels look them up without a check."""
+    if term.shape[1:] != (ends,):
+        raise InputError(f"{title}: {name}: found shape {term.shape}, expected {ends} particles each")
+    beyond = term[(term < 0) | (term >= particles)]
+    if beyond.size:
+        raise InputError(
+            f"{title}: found a {name} of particle {beyond.max()}, there are {particles} particles; when particles "
+            "are left out, the bonds, angles and dihedrals have to be renumbered or dropped"
+        )
 
 
 def _text(ds: xr.Dataset, name: str, default: xr.DataArray | None, particles: int) -> np.ndarray:

@@ -49,13 +49,6 @@ def contents_of(ds: xr.Dataset) -> Contents:
     if not frames or not particles:
         raise InputError(f"{title}: found {frames} frames of {particles} particles, expected at least one of each")
     topology = topology_of(ds)
-    for name in ("bond", "angle", "dihedral"):
-        term = getattr(topology, name)
-        if term.size and not 0 <= term.min() <= term.max() < particles:
-            raise InputError(
-                f"{title}: found a {name} of particle {term.max()}, there are {particles} particles; when particles "
-                "are left out, the bonds, angles and dihedrals have to be renumbered or dropped"
-            )
     precision = ds.attrs.get("precision")
     return Contents(
         title=title,

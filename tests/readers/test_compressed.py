@@ -48,6 +48,7 @@ def descriptors() -> int:
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_a_compressed_trajectory_is_that_trajectory(tmp_path: Path, scratch: Path, suffix: str) -> None:
     whole = open_lammps(DUMP).read(np.arange(4))
+    gc.collect()  # what tests before this one left open
     before = descriptors()
     reader = open_lammps(packed(tmp_path, suffix))
     assert (reader.read(np.array([3, 1])).position == whole.position[[3, 1]]).all()
