@@ -14,11 +14,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cgstore.catalog import write_catalog
 from cgstore.copying import Plan, copy_frames, open_plan
 from cgstore.errors import ConflictError, InputError, MissingExtra
-from cgstore.provenance import begins_with, same_description
+from cgstore.provenance import begins_with, same_description, what_changed
 from cgstore.recipe import Recipe, Run, load_recipe
 from cgstore.store.integrity import Manifest, list_versions, read_manifest, version_folder
 from cgstore.store.mirrors import local_store, write_lists
@@ -209,7 +210,8 @@ def _write_run(
         for level, staged in stages.items():
             staged.set_attrs(attrs[level])
         manifests |= {level: staged.publish() for level, staged in stages.items()}
-    return _summary(plan, _action(current, known, total), manifests, total - first, begin, _reason(current, known))
+    reason = _reason(current, known, attrs)
+    return _summary(plan, _action(current, known, total), manifests, total - first, begin, reason)
 
 
 def _report(progress: Progress, name: str, total: int, done: int) -> None:
@@ -235,19 +237,21 @@ def _frames_known(plan: Plan, level: str, manifest: Manifest | None) -> int:
 
 def _action(current: dict[str, Manifest | None], known: dict[str, int], total: int) -> str:
     """Name what was done to the run as a whole."""
-    if all(manifest is None for manifest in current.values()):
-        return "created"
-    if any(current[level] is not None and not known[level] for level in known):
+    if any(manifest is not None and not known[level] for level, manifest in current.items()):
         return "rebuilt"
+    if any(manifest is None for manifest in current.values()):
+        return "created"
     return "described" if min(known.values()) == total else "appended"
 
 
-def _reason(current: dict[str, Manifest | None], known: dict[str, int]) -> str:
-    """Say why a level that was in the store was made anew."""
-    rebuilt = [level for level, manifest in current.items() if manifest is not None and not known[level]]
-    if not rebuilt:
-        return ""
-    return f"{', '.join(rebuilt)}: the topology, mapping, selection, precision or earlier bytes of the source changed"
+def _reason(current: dict[str, Manifest | None], known: dict[str, int], attrs: dict[str, dict[str, Any]]) -> str:
+    """Say which levels are new in a run that was there, and why others were made anew."""
+    new = [level for level, manifest in current.items() if manifest is None]
+    words = [f"{', '.join(new)}: new"] if 0 < len(new) < len(current) else []
+    for level, manifest in current.items():
+        if manifest is not None and not known[level]:
+            words.append(f"{level}: {what_changed(manifest.attrs, attrs[level])}")
+    return "; ".join(words)
 
 
 def _summary(

@@ -11,7 +11,7 @@ from cgstore.documents import digest
 from cgstore.readers.parts import Source
 from cgstore.recipe import Recipe, Run
 
-__all__ = ["begins_with", "digest_of_file", "lineage", "provenance", "same_description"]
+__all__ = ["begins_with", "digest_of_file", "lineage", "provenance", "same_description", "what_changed"]
 
 # May differ between versions with the same frames and description.
 _HISTORY = ("created", "created_with", "sources")
@@ -64,6 +64,34 @@ def provenance(
         "created_with": {name: importlib.metadata.version(name) for name in ("cgstore", "numpy", "zarr")},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+_DECISIVE = {
+    "topology_digest": "the topology file",
+    "mapping_digest": "the mapping",
+    "precision": "the precision",
+    "profile": "the profile",
+    "copied": "whether atoms are copied",
+}
+
+
+def what_changed(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Say in words why the frames of a version are not the beginning of those that a recipe asks for now.
+
+    Parameters
+    ----------
+    old : the attributes of the version
+    new : those of `provenance`, and the composition
+    """
+    changed = [words for key, words in _DECISIVE.items() if old.get(key) != new.get(key)]
+    if not changed:
+        same = old.get("lineage") == new["lineage"]
+        changed = ["the source files" if same else "the selection of frames, units, masses or guessed bonds"]
+    text = f"{', '.join(changed)} changed"
+    if old.get("composition") != new.get("composition"):
+        before = ", ".join(f"{kind} {count}" for kind, count in (old.get("composition") or {}).items())
+        text += f"; its composition was {before or 'unknown'}: if this is another system, give it another name"
+    return text
 
 
 def same_description(old: dict[str, Any], new: dict[str, Any]) -> bool:

@@ -278,3 +278,29 @@ def test_masses_an_end_and_a_stride_of_the_recipe_are_used(work):
     atoms = cgstore.open_catalog(work / "store")[f"{RUN}/atoms"].open()
     assert atoms.time.values.max() == 20.0
     assert set(atoms.mass.values[np.asarray(atoms.name) == "C"]) == {100.0}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("[store]", '[store]\nprofile = "small"', "atoms: the profile changed; cg: the profile changed"),
+        ("[store]", '[store]\nprecision = "0.01 nm"', "atoms: the precision changed; cg: the precision changed"),
+        ("[store]", "[store]\ncopy = false", "atoms: whether atoms are copied changed"),
+        ("stride = 2", "stride = 3", "the selection of frames, units, masses or guessed bonds changed"),
+    ],
+)
+def test_what_made_a_version_anew_is_named(work, old, new, reason):
+    edit_recipe(work, 'precision = "0.001 nm"\n', "")
+    ingest(work)
+    edit_recipe(work, old, new)
+    summary = ingest(work)
+    assert summary.action == "rebuilt"
+    assert reason in summary.reason
+
+
+def test_a_level_that_is_added_to_a_run_is_new(work):
+    edit_recipe(work, '["atoms", "cg"]', '["atoms"]')
+    ingest(work)
+    edit_recipe(work, '["atoms"]', '["atoms", "cg"]')
+    summary = ingest(work)
+    assert (summary.action, summary.reason) == ("created", "cg: new")

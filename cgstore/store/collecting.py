@@ -126,7 +126,7 @@ def collect(
     for name in names or ():
         if name not in known:
             raise NotFound(f"{root.title}: no dataset {name!r}{did_you_mean(name, known)}")
-    if not known:
+    if not known and not (isinstance(root, Folder) and root.path.is_dir()):
         raise NotFound(f"{root.title}: no such store, or nothing in it")
     rules = _Rules(keep, older_than, frozenset(pinned), dry_run)
     return [item for name in (names or known) for item in _Dataset(root.below(name), name, rules).collect()]
