@@ -77,7 +77,10 @@ def open_zarr(store: Any, *, where: str, writing: bool = False) -> zarr.Group:
     try:
         if writing:
             return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
-        return zarr.open_group(store, mode="r", zarr_format=3)
+        group = zarr.open_group(store, mode="r", zarr_format=3)
+        if not isinstance(group.metadata.attributes, dict):
+            raise TypeError("its attributes are no table")
+        return group
     except ImportError:  # fsspec names what it lacks, for example s3fs
         raise
     except (FileNotFoundError, *_BROKEN) as error:
@@ -164,7 +167,9 @@ def _chunk_problem(outer: tuple[int, ...], inner: tuple[int, ...], itemsize: int
 
 def _attribute_problem(array: zarr.Array[Any]) -> str | None:
     """Return what is wrong with the attributes that say how numbers are decoded."""
-    attrs: Any = array.attrs.asdict()
+    attrs: Any = array.metadata.attributes
+    if not isinstance(attrs, dict):
+        return "found attributes that are no table"
     scale, kind = attrs.get("scale_factor"), np.dtype(array.dtype)
     if "scale_factor" in attrs and not (
         isinstance(scale, float) and 0 < scale < np.inf and kind in (np.dtype("i2"), np.dtype("i4"))

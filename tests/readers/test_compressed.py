@@ -153,7 +153,9 @@ def test_programs_that_want_a_name_get_one_while_they_need_it(tmp_path: Path, sc
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_process_leaves_nothing_behind(tmp_path: Path, scratch: Path, how: signal.Signals) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from cgstore.readers.compressed import Contents\n"
+        "import signal, sys, time; from pathlib import Path; from cgstore.readers.compressed import Contents\n"
+        # Whatever runs the tests in the background has made it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "kept = Contents(Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "TMPDIR": str(scratch)}

@@ -187,6 +187,12 @@ def test_pickles_in_arrays_of_zarr_2_are_refused_by_cgstore_itself(version, monk
     assert not os.path.exists("HACKED")
 
 
+def places(value: Any, *way: Any) -> list[tuple[Any, ...]]:
+    """Return the way to everything inside plain data."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in inner for found in [(*way, key), *places(item, *way, key)]]
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -205,14 +211,11 @@ def test_any_metadata_are_opened_or_refused(sound, tmp_path_factory, data):
     version = tmp_path_factory.mktemp("fuzz") / "v000001"
     shutil.copytree(sound / NAME / "v000001", version)
     document = json.loads((version / "zarr.json").read_text())
+    *way, last = data.draw(st.sampled_from(places(document)))
     place: Any = document
-    while True:
-        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
-        key = data.draw(st.sampled_from(keys))
-        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.integers(0, 5)) == 0:
-            break
+    for key in way:
         place = place[key]
-    place[key] = data.draw(JSON)
+    place[last] = data.draw(JSON)
     (version / "zarr.json").write_text(json.dumps(document))
     try:
         ds = open_version(version)
