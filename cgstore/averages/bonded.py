@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cgstore.averages.blocks import distribution_of_blocks
 from cgstore.averages.counting import Counter, Histogram, count_blocks, result_attrs
+from cgstore.averages.estimates import distribution_of_blocks
 from cgstore.errors import InputError, PhysicsError
 from cgstore.kernels.bonded import count_terms
 from cgstore.schema import check_dataset, topology_of

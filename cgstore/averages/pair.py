@@ -13,8 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from cgstore.averages.blocks import distribution_of_blocks
 from cgstore.averages.counting import Counter, Histogram, count_blocks, result_attrs
+from cgstore.averages.estimates import distribution_of_blocks
 from cgstore.box import volume
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, NotFound, PhysicsError
