@@ -137,6 +137,7 @@ def bonded_counter(
         terms_of_kind = np.bincount(row, minlength=len(kinds)).astype(np.float64)
         histograms.append(
             Histogram(
+                name=term.name,
                 kind=f"{term.name}_kind",
                 kinds=kinds,
                 bin=term.bin,
@@ -176,26 +177,24 @@ def _count(
     questions: Sequence[tuple[_Term, NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]],
     position: np.ndarray,
     box: NDArray[np.float64] | None,
-    weight: NDArray[np.float64],
-    length: int,
     first: int,
-) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Count the terms of a group of frames."""
-    blocks = -(-len(position) // length)
-    boxes = np.zeros((len(position), 3, 3)) if box is None else box
+) -> list[tuple[NDArray[np.uint32], NDArray[np.float64]]]:
+    """Count the terms of every frame."""
+    frames = len(position)
+    boxes = np.zeros((frames, 3, 3)) if box is None else box
     inverse = boxes if box is None else np.ascontiguousarray(np.linalg.inv(box))
-    results = []
+    results, one = [], np.ones(frames)
     for histogram, (term, ends, row, edges) in zip(histograms, questions, strict=True):
-        shape = (blocks, *histogram.norm.shape)
-        count, total = np.zeros(shape, np.int64), np.zeros(shape)
+        shape = (frames, *histogram.norm.shape)
+        counts, total = np.zeros(shape, np.int64), np.zeros(shape)
         if len(ends):
             width = edges[1] - edges[0]
             frame, place, value = count_terms(
-                position, boxes, inverse, weight, length, ends, row, edges[0], width, count, total
+                position, boxes, inverse, one, 1, ends, row, edges[0], width, counts, total
             )
             if frame >= 0:
                 raise _failure(title, names, term, ends[place], first + frame, value, float(edges[-1]))
-        results.append((count, total))
+        results.append((counts.astype(np.uint32), one))
     return results
 
 

@@ -1,8 +1,10 @@
 """From frames to block statistics, lazily: one task loads a group of frames once and counts everything asked for.
 
-Nothing here knows what is counted; `pair` and `bonded` describe it as a `Counter`.
+Nothing here knows what is counted; `pair`, `bonded` and `profile` describe it as a `Counter`. Everything is counted
+frame by frame; sums over blocks, weights and covariances are arithmetic on these counts.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,21 +16,25 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from cgstore.averages.blocks import block_length
+from cgstore.averages.covariance import MOST_BYTES, Moment, merge_moments, moment, part_length
 from cgstore.box import heights
 from cgstore.errors import InputError, PhysicsError
+from cgstore.kernels.sums import sum_blocks
 
-__all__ = ["Counter", "Histogram", "count_blocks", "result_attrs"]
+__all__ = ["Counter", "Histogram", "count_blocks", "count_statistics", "result_attrs"]
 
 _TASK_BYTES = 2**24  # positions that one task holds
 _TASKS = 16  # at least so many, for threads to share, while blocks allow it
+_COUNT_BYTES = 2**24  # counts of single frames that one task holds
 
-Count = Callable[..., Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]]
+Count = Callable[..., Sequence[tuple[NDArray[np.uint32], NDArray[np.float64]]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
     """What is counted in one block dataset: its labels, its bins, its normalisation."""
 
+    name: str  # of the distribution
     kind: str  # name of the dim of kinds
     kinds: tuple[str, ...]
     bin: str  # name of the dim of bins
@@ -42,10 +48,11 @@ class Histogram:
 class Counter:
     """How frames are counted.
 
-    `count(position, box, weight, length, first)` gets (frame, particle, xyz) float32, (frame, 3, 3) float64 or None,
-    (frame,) float64, the frames per block and the index of its first frame in the dataset, for messages; it returns
-    (block, kind, bin) counts and weighted sums for each histogram. `r_max` is the longest distance whose nearest image
-    must be known, nm; `question` opens messages about it.
+    `count(position, box, first)` gets (frame, particle, xyz) float32 or float64, (frame, 3, 3) float64 or None, and the
+    index of its first frame in the dataset, for messages. It returns for each histogram the counts
+    (frame, kind, bin) uint32 of every frame, and (frame,) float64 what they are multiplied with before they are
+    averaged: the volume for pairs, 1 for bonds. `r_max` is the longest distance whose nearest image must be known, nm;
+    `question` opens messages about it.
     """
 
     question: str
@@ -60,13 +67,14 @@ def result_attrs(ds: xr.Dataset, parameters: Mapping[str, Any]) -> dict[str, Any
     return {**kept, "frames": ds.sizes["frame"], "parameters": dict(parameters)}
 
 
-def count_blocks(ds: xr.Dataset, counters: Sequence[Counter]) -> list[list[xr.Dataset]]:
+def count_blocks(ds: xr.Dataset, counters: Sequence[Counter], *, length: int | None = None) -> list[list[xr.Dataset]]:
     """Return for each counter the block datasets of its histograms; nothing is computed.
 
     Parameters
     ----------
     ds : dataset of the schema, in memory or lazy
     counters : what is counted, all on the same loaded positions
+    length : frames per block, a power of two; by default what `block_length` says
 
     Raises
     ------
@@ -74,28 +82,54 @@ def count_blocks(ds: xr.Dataset, counters: Sequence[Counter]) -> list[list[xr.Da
     PhysicsError : now for what is in memory, else when it is computed: a position that is not finite, a box without
         volume or too small for a counter
     """
+    return count_statistics(ds, counters, length=length)[0]
+
+
+def count_statistics(
+    ds: xr.Dataset, counters: Sequence[Counter], *, length: int | None = None, covariance: bool = False
+) -> tuple[list[list[xr.Dataset]], xr.Dataset | None]:
+    """Return the block datasets of every counter and, if asked for, the covariance of all their bins; lazy.
+
+    Parameters, errors as `count_blocks`
+
+    Raises
+    ------
+    InputError : the covariance of so many bins does not fit into memory
+    """
     frames, particles = ds.sizes["frame"], ds.sizes["particle"]
     if frames == 0:
         raise InputError(f"{_title(ds)}: found no frames, expected at least one")
-    numbers = sum(histogram.norm.size for counter in counters for histogram in counter.histograms)
-    length = block_length(frames, numbers=numbers)
+    histograms = [histogram for counter in counters for histogram in counter.histograms]
+    numbers = sum(histogram.norm.size for histogram in histograms)
+    if covariance and 8 * numbers**2 > MOST_BYTES:
+        raise InputError(
+            f"covariance of {_title(ds)}: found {numbers} bins of all kinds, whose matrix takes "
+            f"{8e-9 * numbers**2:.1f} GB; expected at most {math.isqrt(MOST_BYTES // 8)} bins: "
+            "use fewer pairs, wider bins or a smaller r_max"
+        )
+    length = length or block_length(frames, numbers=numbers)
     task = _task_frames(frames, particles, length)
-    tasks = _tasks(ds, counters, task, min(length, task))
-    results = delayed(_assemble, pure=False)(tasks, max(length // task, 1))
+    tasks = _tasks(ds, counters, task, min(length, task), covariance)
+    sums = [delayed(_first, pure=False)(done) for done in tasks]
+    results = delayed(_assemble, pure=False)(sums, max(length // task, 1))
     blocks = -(-frames // length)
     lazy: Any = da  # dask has no types
-    weight = lazy.from_delayed(results[0], (blocks,), np.float64)
-    statistics, place = [], 1
+    weights = [lazy.from_delayed(results[place], (blocks,), np.float64) for place in (0, 1)]
+    statistics, place = [], 2
     for counter in counters:
         found = []
         for histogram in counter.histograms:
             shape = (blocks, *histogram.norm.shape)
             count = lazy.from_delayed(results[place], shape, np.int64)
             total = lazy.from_delayed(results[place + 1], shape, np.float64)
-            found.append(_label(ds, histogram, length, weight, count, total))
+            found.append(_label(ds, histogram, length, weights, count, total))
             place += 2
         statistics.append(found)
-    return statistics
+    if not covariance:
+        return statistics, None
+    part = part_length(frames, entries=numbers, least=max(task, length))
+    moments = [delayed(_second, pure=False)(done) for done in tasks]
+    return statistics, _label_covariance(moments, counters, part, part // task)
 
 
 def _title(ds: xr.Dataset) -> str:
@@ -113,7 +147,7 @@ def _task_frames(frames: int, particles: int, length: int) -> int:
     return task
 
 
-def _tasks(ds: xr.Dataset, counters: Sequence[Counter], task: int, length: int) -> list[Any]:
+def _tasks(ds: xr.Dataset, counters: Sequence[Counter], task: int, length: int, covariance: bool) -> list[Any]:
     """Make one delayed count for every `task` frames; boxes and weights are checked before any of them starts."""
     frames = ds.sizes["frame"]
     position = ds["position"].chunk({"frame": task, "particle": -1, "xyz": -1}).data
@@ -130,6 +164,7 @@ def _tasks(ds: xr.Dataset, counters: Sequence[Counter], task: int, length: int) 
             weight[start : start + task],
             length,
             start,
+            covariance,
         )
         for start, block in zip(range(0, frames, task), position.to_delayed(optimize_graph=False).ravel(), strict=True)
     ]
@@ -184,31 +219,131 @@ def _count(
     weight: NDArray[np.float64],
     length: int,
     first: int,
-) -> tuple[np.ndarray, ...]:
-    """Count one group of frames: the weights of its blocks, then count and sum of every histogram."""
+    covariance: bool,
+) -> tuple[list[np.ndarray], Moment | None]:
+    """Count one group of frames: sums of every histogram over blocks, and the covariance of all counts."""
     dtype = np.float64 if position.dtype == np.float64 else np.float32
     frames = np.ascontiguousarray(position, dtype)
-    results: list[np.ndarray] = [np.add.reduceat(weight, np.arange(0, len(weight), length))]
-    for counter in counters:
-        for pair in counter.count(frames, box, weight, length, first):
-            results += pair
-    return tuple(results)
+    numbers = sum(histogram.norm.size for counter in counters for histogram in counter.histograms)
+    step = _count_frames(numbers, len(frames))
+    parts, joined = [], None
+    for start in range(0, len(frames), step):
+        some = slice(start, start + step)
+        found = [
+            pair
+            for counter in counters
+            for pair in counter.count(frames[some], None if box is None else box[some], first + start)
+        ]
+        parts.append(_sum_blocks(found, weight[some], min(length, step)))
+        if covariance:
+            flat = [counts.reshape(len(counts), -1) for counts, _ in found]
+            new = moment(np.concatenate(flat, axis=1), weight[some])
+            joined = new if joined is None else merge_moments(joined, new)
+    return _assemble(parts, max(length // step, 1)), joined
 
 
-def _assemble(parts: Sequence[tuple[np.ndarray, ...]], per_block: int) -> list[np.ndarray]:
-    """Join the results of all tasks; add up each `per_block` of them in order, which fixes the bits."""
+def _count_frames(numbers: int, frames: int) -> int:
+    """Return of how many frames the counts are kept at a time, a power of two."""
+    step = 1
+    while step < frames and 2 * step * numbers * 4 <= _COUNT_BYTES:
+        step *= 2
+    return step
+
+
+def _sum_blocks(
+    found: Sequence[tuple[NDArray[np.uint32], NDArray[np.float64]]], weight: NDArray[np.float64], length: int
+) -> list[np.ndarray]:
+    """Sum weights, squares of weights, and the counts of each histogram, over blocks of frames."""
+    blocks = -(-len(weight) // length)
+    one = np.ones((len(weight), 1), np.uint32)
+    sums: list[np.ndarray] = []
+    for factor in (weight, weight**2):
+        total = np.empty((blocks, 1))
+        sum_blocks(one, factor, length, np.empty((blocks, 1), np.int64), total)
+        sums.append(total[:, 0])
+    for counts, factor in found:
+        flat = counts.reshape(len(counts), -1)
+        count, total = np.empty((blocks, flat.shape[1]), np.int64), np.empty((blocks, flat.shape[1]))
+        sum_blocks(flat, weight * factor, length, count, total)
+        shape = (blocks, *counts.shape[1:])
+        sums += [count.reshape(shape), total.reshape(shape)]
+    return sums
+
+
+def _first(result: tuple[Any, Any]) -> Any:
+    """Return the sums of a task; apart, so that its covariance can be freed."""
+    return result[0]
+
+
+def _second(result: tuple[Any, Any]) -> Any:
+    """Return the covariance of a task."""
+    return result[1]
+
+
+def _assemble(parts: Sequence[Sequence[np.ndarray]], per_block: int) -> list[np.ndarray]:
+    """Join results in order; add up each `per_block` of them along the tree of `sum_blocks`, which fixes the bits."""
     if per_block > 1:
         starts = range(0, len(parts), per_block)
-        parts = [tuple(map(_sum, zip(*parts[start : start + per_block], strict=True))) for start in starts]
+        parts = [list(map(_sum, zip(*parts[start : start + per_block], strict=True))) for start in starts]
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def _sum(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Add arrays up in their order."""
-    return np.asarray(sum(arrays[1:], start=arrays[0]))
+    """Add arrays up along a binary tree; who has no partner waits."""
+    while len(arrays) > 1:
+        pairs = [arrays[k] + arrays[k + 1] for k in range(0, len(arrays) - 1, 2)]
+        arrays = pairs + list(arrays[len(pairs) * 2 :])
+    return arrays[0]
 
 
-def _label(ds: xr.Dataset, histogram: Histogram, length: int, weight: Any, count: Any, total: Any) -> xr.Dataset:
+def _label_covariance(moments: Sequence[Any], counters: Sequence[Counter], part: int, per_part: int) -> xr.Dataset:
+    """Make the covariance dataset: the moments of the tasks of each part are merged in their order."""
+    rows = [
+        (histogram.name, kind, x)
+        for counter in counters
+        for histogram in counter.histograms
+        for kind in histogram.kinds
+        for x in 0.5 * (histogram.edges[1:] + histogram.edges[:-1])
+    ]
+    lazy: Any = da
+    merge, unpack = delayed(merge_moments, pure=False), delayed(_unpack, pure=False)
+    merged = []
+    for start in range(0, len(moments), per_part):
+        whole = moments[start]
+        for other in moments[start + 1 : start + per_part]:
+            whole = merge(whole, other)
+        merged.append(unpack(whole))
+    entries = len(rows)
+    shapes = {"mean": (entries,), "comoment": (entries, entries), "weight": (), "square": (), "frames": ()}
+    dims = ("part", "entry", "other")
+    variables = {
+        name: (
+            dims[: len(shape) + 1],
+            lazy.stack([
+                lazy.from_delayed(fields[name], shape, np.int64 if name == "frames" else np.float64)
+                for fields in merged
+            ]),
+            {"units": "1"},
+        )
+        for name, shape in shapes.items()
+    }  # fmt: skip
+    names, kinds, centres = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    coords = {
+        "distribution": ("entry", np.array(names, np.str_)),
+        "kind": ("entry", np.array(kinds, np.str_)),
+        "x": ("entry", np.array(centres, np.float64), {"long_name": "centre of the bin"}),
+    }
+    return xr.Dataset(variables, coords, {"part_length": part})
+
+
+def _unpack(merged: Moment) -> dict[str, Any]:
+    """Return the fields of a moment by name."""
+    return {name: np.asarray(getattr(merged, name)) for name in Moment.__slots__}
+
+
+def _label(
+    ds: xr.Dataset, histogram: Histogram, length: int, weights: Sequence[Any], count: Any, total: Any
+) -> xr.Dataset:
     """Make the block dataset of one histogram."""
     frames, dims = ds.sizes["frame"], (histogram.kind, histogram.bin)
     centres = 0.5 * (histogram.edges[1:] + histogram.edges[:-1])
@@ -218,7 +353,8 @@ def _label(ds: xr.Dataset, histogram: Histogram, length: int, weight: Any, count
         {
             "count": (("block", *dims), count, {"units": "1"}),
             "sum": (("block", *dims), total),
-            "weight": ("block", weight, {"units": "1"}),
+            "weight": ("block", weights[0], {"units": "1"}),
+            "square": ("block", weights[1], {"units": "1"}),
             "frames": ("block", in_block, {"units": "1"}),
             "norm": (dims, histogram.norm, dict(histogram.attrs)),
             "frame_spacing": ((), spacing.data if isinstance(spacing, xr.DataArray) else spacing, {"units": "ps"}),

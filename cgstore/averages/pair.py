@@ -130,6 +130,7 @@ def rdf_counter(
     countable = _countable(row, len(wanted), type_index, group, excluded)
     shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
     histogram = Histogram(
+        name="rdf",
         kind="pair",
         kinds=tuple("-".join(pair) for pair in wanted),
         bin="r",
@@ -230,17 +231,15 @@ def _count(
     shape: tuple[int, int],
     position: np.ndarray,
     box: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    length: int,
     first: int,
-) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Count the pairs of a group of frames."""
-    blocks = -(-len(position) // length)
-    count, total = np.zeros((blocks, *shape), np.int64), np.zeros((blocks, *shape))
-    arguments = (position, box, weight * volume(box), length, *question, count, total)
+) -> list[tuple[NDArray[np.uint32], NDArray[np.float64]]]:
+    """Count the pairs of every frame."""
+    frames = len(position)
+    counts, total = np.zeros((frames, *shape), np.int64), np.zeros((frames, *shape))
+    arguments = (position, box, np.ones(frames), 1, *question, counts, total)
     bad = count_pairs(*arguments)
     if bad >= 0:
         raise PhysicsError(
             f"rdf of {title}: frame {first + bad} has a position that is not finite; leave that frame out"
         )
-    return [(count, total)]
+    return [(counts.astype(np.uint32), volume(box))]

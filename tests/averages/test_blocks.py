@@ -8,12 +8,12 @@ from cgstore.averages.blocks import block_length, merge_blocks
 from cgstore.errors import InputError
 
 
-@pytest.mark.parametrize("frames", [1, 127, 128, 129, 344, 10**6])
-def test_blocks_are_dyadic_and_never_more_than_128(frames):
+@pytest.mark.parametrize("frames", [1, 255, 256, 257, 688, 10**6])
+def test_blocks_are_dyadic_and_never_more_than_256(frames):
     length = block_length(frames)
     assert length & (length - 1) == 0
-    assert -(-frames // length) <= 128
-    assert length == 1 or frames / (length // 2) > 128
+    assert -(-frames // length) <= 256
+    assert length == 1 or frames / (length // 2) > 256
 
 
 def test_very_many_bins_make_fewer_blocks():

@@ -6,27 +6,44 @@ import pytest
 import xarray as xr
 
 from cgstore.averages import counting
+from cgstore.averages.blocks import merge_blocks
+from cgstore.averages.counting import count_blocks
 from cgstore.averages.onepass import BondedSpec, RdfSpec, Spec, distributions
-from cgstore.averages.pair import rdf, rdf_blocks
+from cgstore.averages.pair import rdf, rdf_blocks, rdf_counter
+
+PARTS = (slice(0, 256), slice(256, None))
 
 
-def test_blocks_larger_than_a_task_are_added_up_exactly(gas, monkeypatch):
-    ds = gas(1024, 20, 2 * np.eye(3), seed=1, weight=np.random.default_rng(1).random(1024))
+def test_blocks_larger_than_a_task_have_the_same_bits(gas, monkeypatch):
+    ds = gas(2047, 20, 2 * np.eye(3), seed=1, weight=np.random.default_rng(1).random(2047))
     whole = rdf_blocks(ds, r_max=0.9).compute()
-    assert whole.sizes["block"] == 128
+    assert whole.sizes["block"] == 256
     monkeypatch.setattr(counting, "_TASK_BYTES", 2 * 20 * 12)  # two frames, a quarter of a block
-    parts = rdf_blocks(ds, r_max=0.9).compute()
-    xr.testing.assert_equal(parts["count"], whole["count"])
-    xr.testing.assert_allclose(parts, whole, rtol=1e-13)
+    xr.testing.assert_identical(rdf_blocks(ds, r_max=0.9).compute(), whole)
+    monkeypatch.setattr(counting, "_COUNT_BYTES", 1)  # frame by frame
+    xr.testing.assert_identical(rdf_blocks(ds, r_max=0.9).compute(), whole)
 
 
 def test_what_many_tasks_count_together_does_not_depend_on_how_many_blocks_each_has(gas, monkeypatch):
     ds = gas(700, 15, 2 * np.eye(3), seed=1, weight=np.random.default_rng(1).random(700))
     expected = rdf_blocks(ds, r_max=0.9).compute()
-    assert expected.frames.values.tolist() == [8] * 87 + [4]
+    assert expected.frames.values.tolist() == [4] * 175
     for tasks in (1, 3, 700):
         monkeypatch.setattr(counting, "_TASKS", tasks)
         xr.testing.assert_identical(rdf_blocks(ds, r_max=0.9).compute(), expected)
+
+
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_merged_blocks_have_the_bits_of_longer_ones(gas, length):
+    boxes = np.eye(3) * np.random.default_rng(2).uniform(2.0, 2.1, (701, 1, 1))
+    ds = gas(701, 15, boxes, seed=1, weight=np.random.default_rng(1).random(701))
+    counter = rdf_counter(ds, pairs=None, r_max=0.9, bin_width=0.1, exclude_bonded=0)
+    ((fine,),) = count_blocks(ds, [counter], length=length)
+    ((coarse,),) = count_blocks(ds, [counter], length=8)
+    xr.testing.assert_identical(merge_blocks([fine], length=8).compute(), coarse.compute())
+    first, second = (count_blocks(ds.isel(frame=part), [counter], length=length) for part in PARTS)
+    merged = merge_blocks([first[0][0], second[0][0]], length=8).compute()
+    xr.testing.assert_identical(merged.drop_vars("frame_spacing"), coarse.drop_vars("frame_spacing").compute())
 
 
 @pytest.mark.parametrize("chunk", [8, 50, 400])
