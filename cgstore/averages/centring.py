@@ -12,7 +12,7 @@ from cgstore.facets import lipids
 from cgstore.kernels.profiles import periodic_means, project
 from cgstore.topology import Topology
 
-__all__ = ["Body", "body_of", "centre_of", "membrane_of", "periodic_centre", "plane_centre"]
+__all__ = ["Body", "body_of", "centre_of", "membrane_of", "periodic_centre", "plane_centre", "reciprocal"]
 
 # What force fields and programs call water; it has bonds and is no part of a layer.
 _SOLVENTS = frozenset(
@@ -27,6 +27,7 @@ class Body(NamedTuple):
 
     particles: NDArray[np.int64]  # (chosen,)
     mass: Float  # (chosen,) u
+    names: tuple[str, ...] = ()  # of molecule kinds and types, for labels
 
 
 def periodic_centre(z_fraction: ArrayLike, weight: ArrayLike) -> Float:
@@ -59,6 +60,29 @@ def periodic_centre(z_fraction: ArrayLike, weight: ArrayLike) -> Float:
     """
     fractions = np.ascontiguousarray(z_fraction, np.float64)
     return np.asarray(periodic_means(fractions, np.ascontiguousarray(weight, np.float64)))
+
+
+def reciprocal(box: Float) -> Float:
+    """Return the inverse of boxes, whose columns are the reciprocal vectors; the same bits on every machine.
+
+    Parameters
+    ----------
+    box : (frame, box_vector, xyz) nm, each of some volume
+
+    Returns
+    -------
+    (frame, xyz, box_vector) 1/nm; a position times a column is its fraction along that box vector, and one over the
+    length of the column is the height of the box between the faces that the vector joins
+
+    Examples
+    --------
+    >>> reciprocal(np.array([[[2.0, 0, 0], [1.0, 2.0, 0], [0, 0, 4.0]]])).tolist()
+    [[[0.5, 0.0, 0.0], [-0.25, 0.5, 0.0], [0.0, 0.0, 0.25]]]
+    """
+    # Not by LAPACK, whose last bits depend on the processor, and with them who is on which side of an edge.
+    a, b, c = box[:, 0], box[:, 1], box[:, 2]
+    across = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=2)
+    return np.asarray(across / (a * across[:, :, 0]).sum(axis=1)[:, None, None])
 
 
 def plane_centre(position: NDArray[np.floating], across: Float, body: Body) -> Float:
@@ -106,9 +130,9 @@ def centre_of(position: NDArray[np.floating], box: Float | None, body: Body) -> 
     """
     if box is None:
         return np.asarray(np.average(position[:, body.particles].astype(np.float64), axis=1, weights=body.mass))
-    inverse = np.asarray(np.linalg.inv(box), np.float64)
+    inverse = reciprocal(box)
     fraction = [plane_centre(position, inverse[:, :, axis], body) for axis in range(3)]
-    return np.asarray(np.einsum("fk,fkx->fx", np.stack(fraction, 1), box))
+    return np.asarray((np.stack(fraction, 1)[:, :, None] * box).sum(axis=1))
 
 
 def body_of(topology: Topology, centre: Sequence[str] | str, *, question: str) -> Body:
@@ -142,7 +166,8 @@ def body_of(topology: Topology, centre: Sequence[str] | str, *, question: str) -
             raise NotFound(
                 f'{question}: found no molecule kind or type "{name}" for the centre{did_you_mean(name, sorted(known))}'
             )
-    return _body(topology, np.isin(topology.molecule_kind, names) | np.isin(topology.type, names), question)
+    chosen = np.isin(topology.molecule_kind, names) | np.isin(topology.type, names)
+    return _body(topology, chosen, tuple(names), question)
 
 
 def membrane_of(topology: Topology, *, question: str) -> Body:
@@ -174,10 +199,11 @@ def membrane_of(topology: Topology, *, question: str) -> Body:
             f"{question}: found no lipids and no other molecules with bonds, so it is not known what lies in the "
             f'middle; say it with centre = ["NAME"], a molecule kind ({", ".join(kinds)}) or a type'
         )
-    return _body(topology, chosen, question)
+    names = tuple(np.unique(topology.molecule_kind[chosen]).tolist())
+    return _body(topology, chosen, names, question)
 
 
-def _body(topology: Topology, chosen: NDArray[np.bool_], question: str) -> Body:
+def _body(topology: Topology, chosen: NDArray[np.bool_], names: tuple[str, ...], question: str) -> Body:
     """Return chosen particles with their masses, which must add up to something."""
     particles = np.flatnonzero(chosen)
     mass = np.ascontiguousarray(topology.mass[particles])
@@ -186,4 +212,4 @@ def _body(topology: Topology, chosen: NDArray[np.bool_], question: str) -> Body:
             f"{question}: found masses of {mass.min():g} to {mass.max():g} u at the centre, expected no negative ones "
             "and a positive sum; give the dataset masses, or leave the variable mass out for equal ones"
         )
-    return Body(particles, mass)
+    return Body(particles, mass, names)
