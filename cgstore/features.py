@@ -32,7 +32,7 @@ from cgstore.store.manifests import check_files, describe_files, read_sealed, wr
 from cgstore.store.stopping import StoppableStore
 from cgstore.store.trees import tree_of
 
-__all__ = ["Kept", "keep", "kept"]
+__all__ = ["Kept", "is_kept", "keep", "kept", "read_kept"]
 
 Result = TypeVar("Result", xr.Dataset, xr.DataTree)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -80,13 +80,9 @@ def keep(
     InputError : name or parameters cannot be used
     IntegrityError : the kept result is damaged
     """
-    if not _NAME.fullmatch(name):
-        raise InputError(f"feature {name!r}: expected a name of lower-case letters, digits and _")
     question = {"name": name, "version": version, "parameters": plain(parameters), "dataset_digest": dataset_digest}
-    key = digest(question)
-    folder = Path(dataset_dir) / _FOLDER / f"{name}-{key[:16]}"
-    if linked := [path for path in (folder, folder.parent) if path.is_symlink()]:
-        raise StoreError(f"{linked[0]}: is a symbolic link, expected a folder; results are kept inside the dataset")
+    key = _key(question)
+    folder = _folder(dataset_dir, name, key)
     if folder.is_dir():
         return _read(folder, key), False
     result = compute().load()
@@ -102,6 +98,40 @@ def keep(
             # Somebody else answered the same question meanwhile: equal content, so either answer will do.
             return _read(folder, key), True
     return _read(folder, key), True
+
+
+def is_kept(
+    dataset_dir: Path, *, name: str, version: int, parameters: dict[str, Any], dataset_digest: str
+) -> str | None:
+    """Return the key of a question if its answer is kept, else None; parameters as `keep`."""
+    question = {"name": name, "version": version, "parameters": plain(parameters), "dataset_digest": dataset_digest}
+    key = _key(question)
+    return key if _folder(dataset_dir, name, key).is_dir() else None
+
+
+def read_kept(item: Kept) -> Any:
+    """Return a kept result that `kept` listed, in memory.
+
+    Raises
+    ------
+    IntegrityError : it is damaged, or gone meanwhile
+    """
+    return _read(item.folder, item.key)
+
+
+def _key(question: dict[str, Any]) -> str:
+    """Return the digest of a question."""
+    if not _NAME.fullmatch(question["name"]):
+        raise InputError(f"feature {question['name']!r}: expected a name of lower-case letters, digits and _")
+    return digest(question)
+
+
+def _folder(dataset_dir: Path, name: str, key: str) -> Path:
+    """Return the folder of a result, which is inside the dataset."""
+    folder = Path(dataset_dir) / _FOLDER / f"{name}-{key[:16]}"
+    if linked := [path for path in (folder, folder.parent) if path.is_symlink()]:
+        raise StoreError(f"{linked[0]}: is a symbolic link, expected a folder; results are kept inside the dataset")
+    return folder
 
 
 def kept(dataset_dir: Path) -> list[Kept]:

@@ -148,7 +148,7 @@ def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, s
     if kind not in DISTRIBUTIONS:
         raise NotFound(f'{entry.name} has no plot of kind "{kind}"{did_you_mean(kind, DISTRIBUTIONS)}')
     _format_of(output)
-    from cgstore.averages.onepass import kept_distributions
+    from cgstore.averages.keeping import kept_distributions
 
     ds = entry.open()
     known = [] if spec is not None else answers(entry, str(ds.attrs["digest"]))
@@ -159,20 +159,15 @@ def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, s
 
 def answers(entry: Any, digest: str) -> list[xr.DataTree]:
     """Return the distributions that are kept for a content, those that reach farthest first."""
-    from cgstore.features import keep, kept
+    from cgstore.averages.keeping import NAME, VERSION
+    from cgstore.averages.onepass import distributions_of
+    from cgstore.features import kept, read_kept
 
-    found = []
-    for item in kept(entry.path):
-        if item.name == "distributions" and item.dataset_digest == digest:
-            tree, _ = keep(
-                entry.path,
-                name=item.name,
-                version=item.version,
-                parameters=item.parameters,
-                dataset_digest=digest,
-                compute=xr.DataTree,  # not called: the result is there
-            )
-            found.append(tree)
+    found = [
+        distributions_of(read_kept(item)).compute()
+        for item in kept(entry.path)
+        if (item.name, item.version, item.dataset_digest) == (NAME, VERSION, digest)
+    ]
     return sorted(found, key=lambda tree: -float(tree["rdf"]["r"].max()))
 
 

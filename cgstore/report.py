@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from cgstore.averages.onepass import kept_distributions, load_spec
+from cgstore.averages.keeping import kept_distributions
+from cgstore.averages.spec import load_spec
 from cgstore.catalog import Catalog, Entry, open_catalog, plain_text
 from cgstore.errors import InputError
 from cgstore.plain_files import open_plain, read_plain

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import typer
 
-from cgstore.averages.onepass import kept_distributions, load_spec
+from cgstore.averages.keeping import kept_distributions
+from cgstore.averages.spec import load_spec
 from cgstore.catalog import open_catalog
 from cgstore.cli.app import app, main
 from cgstore.demo import _TOUR

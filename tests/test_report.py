@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgstore.averages.onepass import RdfSpec, Spec, kept_distributions
+from cgstore.averages.keeping import kept_distributions
+from cgstore.averages.spec import RdfSpec, Spec
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
 from cgstore.ingestion import ingest

@@ -21,7 +21,7 @@ from cgstore.box import heights
 from cgstore.errors import InputError, PhysicsError
 from cgstore.kernels.sums import sum_blocks
 
-__all__ = ["Counter", "Histogram", "count_blocks", "count_statistics", "result_attrs"]
+__all__ = ["Counter", "Histogram", "count_blocks", "count_statistics", "frame_spacing", "result_attrs"]
 
 _TASK_BYTES = 2**24  # positions that one task holds
 _TASKS = 16  # at least so many, for threads to share, while blocks allow it
@@ -65,6 +65,14 @@ def result_attrs(ds: xr.Dataset, parameters: Mapping[str, Any]) -> dict[str, Any
     """Return the attrs of a result: what it is about, down to the digest of the content, and what was asked."""
     kept = {key: ds.attrs[key] for key in ("name", "title", "version", "digest", "temperature") if key in ds.attrs}
     return {**kept, "frames": ds.sizes["frame"], "parameters": dict(parameters)}
+
+
+def frame_spacing(ds: xr.Dataset) -> xr.Variable:
+    """Return the mean time between frames in ps, NaN where times are not known; lazy if the times are."""
+    frames = ds.sizes["frame"]
+    if "time" not in ds or frames < 2:
+        return xr.Variable((), np.nan, {"units": "ps"})
+    return xr.Variable((), ((ds["time"][-1] - ds["time"][0]) / (frames - 1)).data, {"units": "ps"})
 
 
 def count_blocks(ds: xr.Dataset, counters: Sequence[Counter], *, length: int | None = None) -> list[list[xr.Dataset]]:
@@ -347,7 +355,6 @@ def _label(
     """Make the block dataset of one histogram."""
     frames, dims = ds.sizes["frame"], (histogram.kind, histogram.bin)
     centres = 0.5 * (histogram.edges[1:] + histogram.edges[:-1])
-    spacing = (ds["time"][-1] - ds["time"][0]) / (frames - 1) if "time" in ds and frames > 1 else np.nan
     in_block = np.minimum(length, frames - np.arange(0, frames, length))
     return xr.Dataset(
         {
@@ -357,7 +364,7 @@ def _label(
             "square": ("block", weights[1], {"units": "1"}),
             "frames": ("block", in_block, {"units": "1"}),
             "norm": (dims, histogram.norm, dict(histogram.attrs)),
-            "frame_spacing": ((), spacing.data if isinstance(spacing, xr.DataArray) else spacing, {"units": "ps"}),
+            "frame_spacing": frame_spacing(ds),
         },
         {
             histogram.kind: (histogram.kind, np.array(histogram.kinds, np.str_)),

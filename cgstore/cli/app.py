@@ -9,6 +9,7 @@ import typer
 from cgstore.cli.data import app as data
 from cgstore.cli.learn import app as learn
 from cgstore.cli.recipes import app as recipes
+from cgstore.cli.results import app as results
 from cgstore.cli.shell import INTERRUPTED, complain
 
 __all__ = ["app", "main"]
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data)
+app.add_typer(results)
 app.add_typer(learn)
 app.add_typer(recipes, name="recipe", help="Draft a recipe, or import one.", rich_help_panel="The store")
 

@@ -1,4 +1,4 @@
-"""Commands on the store: fill it, look into it, check it, compute from it, show it."""
+"""Commands on the store: fill it, look into it, check it, hand its data on."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +10,8 @@ from cgstore.cli.shell import Shell, align, command, size
 __all__ = ["app"]
 
 app = typer.Typer()
-_STORE, _RESULTS, _START = "The store", "Results", "Start here"
+_STORE, _START = "The store", "Start here"
 
-Spec = Annotated[Path | None, typer.Option(help="TOML file of what to compute, and how finely.", metavar="FILE")]
 Name = Annotated[str, typer.Argument(help="A dataset, system/run/level.", metavar="NAME")]
 
 
@@ -299,62 +298,3 @@ def export(
         shell.say(note)
     line = f"{done.path}: {done.frames} frames of {done.particles} particles"
     shell.answer(asdict(done), f"{line}, {size(done.bytes)} in {done.seconds:.1f} s")
-
-
-@command(app, _RESULTS)
-def distributions(
-    shell: Shell,
-    name: Annotated[list[str], typer.Argument(help="Datasets.", metavar="NAME")],
-    spec: Spec = None,
-) -> None:
-    """Compute distributions with their errors and keep them; what is known already is not computed again."""
-    from cgstore.averages.onepass import kept_distributions, load_spec
-    from cgstore.catalog import open_catalog
-
-    shell.folder()  # results are kept beside the dataset
-    listed = open_catalog(shell.store)
-    entries = [listed[item] for item in name]
-    wanted = load_spec(spec) if spec else None
-    answers, lines = [], []
-    with shell.progress() as progress:
-        for number, entry in enumerate(entries):
-            progress("distributions", number, len(entries))
-            tree, computed = kept_distributions(entry.path, entry.open(), wanted)
-            sizes = {str(dim): size for node in tree.subtree for dim, size in node.sizes.items()}
-            counts = {dim: size for dim, size in sizes.items() if dim == "pair" or dim.endswith("_kind")}
-            answers.append({"name": entry.name, "computed": computed, "distributions": counts})
-            counted = ", ".join(f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size)
-            lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {counted}")
-            progress("distributions", number + 1, len(entries))
-    shell.answer(answers, "\n".join(lines))
-
-
-@command(app, _RESULTS)
-def plot(
-    shell: Shell,
-    name: Name,
-    kind: Annotated[str, typer.Argument(help="rdf, bond, angle, dihedral …", metavar="KIND")],
-    pair: Annotated[str | None, typer.Argument(help="A-B, A-B-C …; all without it.", metavar="PAIR")] = None,
-    *,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Picture; its suffix is the format.", metavar="FILE")],
-    spec: Spec = None,
-) -> None:
-    """Draw one kind of result, with its errors."""
-    from cgstore.catalog import open_catalog
-    from cgstore.plot import save_plot
-
-    written = save_plot(open_catalog(shell.store)[name], kind, pair, output=output, spec=spec)
-    shell.answer({"written": written}, str(written))
-
-
-@command(app, _RESULTS)
-def report(
-    shell: Shell,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the page.", metavar="DIR")],
-    fit: Annotated[list[Path] | None, typer.Option(help="A fit to show; may be repeated.", metavar="FITDIR")] = None,
-) -> None:
-    """Write the store as one HTML page that needs no server."""
-    from cgstore.report import write_report
-
-    written = write_report(shell.folder(), output, fits=fit or ())
-    shell.answer({"written": written}, str(written))

@@ -13,7 +13,9 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from cgstore.averages.onepass import Spec, distributions, kept_distributions, load_spec
+from cgstore.averages.keeping import kept_distributions
+from cgstore.averages.onepass import distributions
+from cgstore.averages.spec import Spec, load_spec
 from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import digest, load_document

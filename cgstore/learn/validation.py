@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cgstore.averages.onepass import Spec, load_spec, rdf_parameters
 from cgstore.averages.pair import rdf_blocks, rdf_from_blocks
+from cgstore.averages.spec import Spec, load_spec, rdf_parameters
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, PhysicsError

@@ -8,8 +8,9 @@ import xarray as xr
 from cgstore.averages import counting
 from cgstore.averages.blocks import merge_blocks
 from cgstore.averages.counting import count_blocks
-from cgstore.averages.onepass import BondedSpec, RdfSpec, Spec, distributions
+from cgstore.averages.onepass import distributions
 from cgstore.averages.pair import rdf, rdf_blocks, rdf_counter
+from cgstore.averages.spec import BondedSpec, RdfSpec, Spec
 
 PARTS = (slice(0, 256), slice(256, None))
 

@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 
 import cgstore
-from cgstore.averages.onepass import BondedSpec, RdfSpec, Spec, distributions, kept_distributions, load_spec
+from cgstore.averages.keeping import kept_distributions
+from cgstore.averages.onepass import distributions
+from cgstore.averages.spec import BondedSpec, RdfSpec, Spec, load_spec
 from cgstore.errors import InputError, IntegrityError, PhysicsError
 
 SPEC = Spec(rdf=RdfSpec(r_max="9 angstrom", exclude_bonded="molecule"), bonded=BondedSpec(bond_max="2 nm"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cgstore.averages.onepass import load_spec
+from cgstore.averages.spec import load_spec
 from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError
 from cgstore.learn.fit import train

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cgstore.averages.onepass import kept_distributions, load_spec
+from cgstore.averages.keeping import kept_distributions
+from cgstore.averages.spec import load_spec
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
 from cgstore.learn.validation import validate

@@ -1,0 +1,120 @@
+"""Commands on results: computed and kept, explained, drawn, reported."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cgstore.cli.shell import Shell, align, command
+
+__all__ = ["app"]
+
+app = typer.Typer()
+_RESULTS = "Results"
+
+Spec = Annotated[Path | None, typer.Option(help="TOML file of what to compute, and how finely.", metavar="FILE")]
+Name = Annotated[str, typer.Argument(help="A dataset, system/run/level.", metavar="NAME")]
+
+
+@command(app, _RESULTS)
+def distributions(
+    shell: Shell,
+    name: Annotated[list[str], typer.Argument(help="Datasets.", metavar="NAME")],
+    spec: Spec = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only say what is known, what is stale and why, and from which files.")
+    ] = False,
+) -> None:
+    """Compute distributions with their errors and keep them; what is known already is not computed again."""
+    from cgstore.averages.keeping import kept_distributions
+    from cgstore.averages.spec import load_spec
+    from cgstore.catalog import open_catalog
+
+    shell.folder()  # results are kept beside the dataset
+    listed = open_catalog(shell.store)
+    entries = [listed[item] for item in name]
+    wanted = load_spec(spec) if spec else None
+    if explain:
+        _explain(shell, entries, wanted)
+        return
+    answers, lines = [], []
+    with shell.progress() as progress:
+        for number, entry in enumerate(entries):
+            progress("distributions", number, len(entries))
+            tree, computed = kept_distributions(entry.path, entry.open(), wanted)
+            sizes = {str(dim): size for node in tree.subtree for dim, size in node.sizes.items()}
+            counts = {dim: size for dim, size in sizes.items() if dim in _KINDS or dim.endswith("_kind")}
+            answers.append({"name": entry.name, "computed": computed, "distributions": counts})
+            counted = ", ".join(f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size)
+            lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {counted}")
+            progress("distributions", number + 1, len(entries))
+    shell.answer(answers, "\n".join(lines))
+
+
+_KINDS = ("pair",)
+
+
+def _explain(shell: Shell, entries: Any, wanted: Any) -> None:
+    """Answer what is known of each dataset, and why the rest is not."""
+    from dataclasses import asdict
+
+    from cgstore.averages.keeping import explain
+
+    found = [explain(entry.path, entry.open(), wanted) for entry in entries]
+    shell.answer([{**asdict(item), "state": _state(item)} for item in found], "\n\n".join(map(_describe, found)))
+
+
+def _state(item: Any) -> str:
+    """Say in a word whether an answer is kept."""
+    return "known" if item.key else "partly known" if item.known_frames else "not known"
+
+
+def _describe(item: Any) -> str:
+    """Explain one dataset in lines."""
+    title = f"{item.name} v{item.version}: {_state(item)}"
+    if item.key:
+        title += f", all {item.frames} frames, in {item.known_from}"
+    elif item.known_frames:
+        title += f", {item.known_frames} of {item.frames} frames in {item.known_from}; the others will be read"
+    else:
+        title += f"; {item.frames} frames will be read"
+    rows = [[folder, reason] for folder, reason in sorted(item.others.items())]
+    for key, value in item.lineage.items():
+        if key == "sources":
+            rows += [["source", f"{source['path']}, {source['size']} B, sha256 {source['digest']}"] for source in value]
+        elif isinstance(value, dict):
+            rows.append([key.replace("_", " "), ", ".join(f"{name} {text}" for name, text in value.items())])
+        else:
+            rows.append([key.replace("_", " "), str(value)])
+    return "\n".join([title, *(f"  {line}" for line in align(rows).splitlines())])
+
+
+@command(app, _RESULTS)
+def plot(
+    shell: Shell,
+    name: Name,
+    kind: Annotated[str, typer.Argument(help="rdf, bond, angle, dihedral …", metavar="KIND")],
+    pair: Annotated[str | None, typer.Argument(help="A-B, A-B-C …; all without it.", metavar="PAIR")] = None,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture; its suffix is the format.", metavar="FILE")],
+    spec: Spec = None,
+) -> None:
+    """Draw one kind of result, with its errors."""
+    from cgstore.catalog import open_catalog
+    from cgstore.plot import save_plot
+
+    written = save_plot(open_catalog(shell.store)[name], kind, pair, output=output, spec=spec)
+    shell.answer({"written": written}, str(written))
+
+
+@command(app, _RESULTS)
+def report(
+    shell: Shell,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the page.", metavar="DIR")],
+    fit: Annotated[list[Path] | None, typer.Option(help="A fit to show; may be repeated.", metavar="FITDIR")] = None,
+) -> None:
+    """Write the store as one HTML page that needs no server."""
+    from cgstore.report import write_report
+
+    written = write_report(shell.folder(), output, fits=fit or ())
+    shell.answer({"written": written}, str(written))
