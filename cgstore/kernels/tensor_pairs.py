@@ -3,7 +3,7 @@
 Particles are sorted along one box vector and laid on a ring; each meets the next ones on it, as many as any of them
 has within the last edge, in a few operations for all particles of many frames. Positions are fractions of the box as
 32-bit integers: their differences are exact, and overflow to the nearest image by themselves. What follows is float32,
-one rounded operation at a time, so that every device counts the same.
+one rounded operation at a time, so that a pair is counted the same way in every step and devices agree.
 """
 
 from dataclasses import dataclass
