@@ -7,7 +7,7 @@ frame by frame; sums over blocks, weights and covariances are arithmetic on thes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import dask.array as da
 import numpy as np
@@ -25,6 +25,8 @@ __all__ = ["Counter", "Histogram", "count_blocks", "count_statistics", "frame_sp
 
 _TASK_BYTES = 2**24  # positions that one task holds
 _TASKS = 16  # at least so many, for threads to share, while blocks allow it
+# A matrix is written once per task, whatever its frames: it takes many of them to make that cheap.
+_COVARIANCE_TASK_BYTES, _COVARIANCE_TASKS = 2**26, 4
 _COUNT_BYTES = 2**24  # counts of single frames that one task holds
 
 Count = Callable[..., Sequence[tuple[NDArray[np.uint32], NDArray[np.float64]]]]
@@ -116,7 +118,8 @@ def count_statistics(
             "use fewer pairs, wider bins or a smaller r_max"
         )
     length = length or block_length(frames, numbers=numbers)
-    task = _task_frames(frames, particles, length)
+    limits = (_COVARIANCE_TASK_BYTES, _COVARIANCE_TASKS) if covariance else (_TASK_BYTES, _TASKS)
+    task = _task_frames(frames, particles, length, *limits)
     tasks = _tasks(ds, counters, task, min(length, task), covariance)
     sums = [delayed(_first, pure=False)(done) for done in tasks]
     results = delayed(_assemble, pure=False)(sums, max(length // task, 1))
@@ -145,12 +148,12 @@ def _title(ds: xr.Dataset) -> str:
     return str(ds.attrs.get("name", "this dataset"))
 
 
-def _task_frames(frames: int, particles: int, length: int) -> int:
+def _task_frames(frames: int, particles: int, length: int, most_bytes: int, least_tasks: int) -> int:
     """Return the frames of a task, a power of two: many blocks, or a part of one where frames are large."""
     task = length
-    while 2 * task * particles * 12 <= _TASK_BYTES and 2 * task * _TASKS <= frames:
+    while 2 * task * particles * 12 <= most_bytes and 2 * task * least_tasks <= frames:
         task *= 2
-    while task > 1 and task * particles * 12 > _TASK_BYTES:
+    while task > 1 and task * particles * 12 > most_bytes:
         task //= 2
     return task
 
@@ -313,28 +316,23 @@ def _label_covariance(moments: Sequence[Any], counters: Sequence[Counter], part:
         for kind in histogram.kinds
         for x in 0.5 * (histogram.edges[1:] + histogram.edges[:-1])
     ]
-    lazy: Any = da
-    merge, unpack = delayed(merge_moments, pure=False), delayed(_unpack, pure=False)
-    merged = []
+    merge, merged = delayed(merge_moments, pure=False), []
     for start in range(0, len(moments), per_part):
         whole = moments[start]
         for other in moments[start + 1 : start + per_part]:
             whole = merge(whole, other)
-        merged.append(unpack(whole))
-    entries = len(rows)
+        merged.append(whole)
+    fields = delayed(_stack, pure=False)(merged)
+    entries, parts, lazy = len(rows), len(merged), cast(Any, da)
     shapes = {"mean": (entries,), "comoment": (entries, entries), "weight": (), "square": (), "frames": ()}
-    dims = ("part", "entry", "other")
     variables = {
         name: (
-            dims[: len(shape) + 1],
-            lazy.stack([
-                lazy.from_delayed(fields[name], shape, np.int64 if name == "frames" else np.float64)
-                for fields in merged
-            ]),
+            ("part", "entry", "other")[: len(shape) + 1],
+            lazy.from_delayed(fields[name], (parts, *shape), np.int64 if name == "frames" else np.float64),
             {"units": "1"},
         )
         for name, shape in shapes.items()
-    }  # fmt: skip
+    }
     names, kinds, centres = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
     coords = {
         "distribution": ("entry", np.array(names, np.str_)),
@@ -344,9 +342,11 @@ def _label_covariance(moments: Sequence[Any], counters: Sequence[Counter], part:
     return xr.Dataset(variables, coords, {"part_length": part})
 
 
-def _unpack(merged: Moment) -> dict[str, Any]:
-    """Return the fields of a moment by name."""
-    return {name: np.asarray(getattr(merged, name)) for name in Moment.__slots__}
+def _stack(moments: Sequence[Moment]) -> dict[str, np.ndarray]:
+    """Return the fields of moments by name, one behind the other; a single one is not copied."""
+    if len(moments) == 1:
+        return {name: np.asarray(getattr(moments[0], name))[None] for name in Moment.__slots__}
+    return {name: np.stack([getattr(part, name) for part in moments]) for name in Moment.__slots__}
 
 
 def _label(

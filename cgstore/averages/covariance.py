@@ -25,6 +25,7 @@ __all__ = ["MOST_BYTES", "Moment", "merge_covariances", "merge_moments", "merged
 MOST_BYTES = 2**31  # of one matrix; more is no covariance anybody inverts
 _PARTS_BYTES = 2**28  # of the matrices of all parts
 _MOST_PARTS = 16
+_ROWS = 16
 _EXACT = 2.0**24  # integers below it are exact in float32
 
 Float = NDArray[np.float64]
@@ -89,7 +90,7 @@ def moment(counts: NDArray[np.uint32], weight: Float) -> Moment:
         shift = weight @ step / total
         root = np.sqrt(weight)[:, None] * step
         product = root.T @ root
-    product -= total * np.outer(shift, shift)
+    _add_outer(product, -total * shift, shift)
     return Moment(total, float((weight**2).sum()), frames, level + shift, product)
 
 
@@ -114,8 +115,15 @@ def merge_moments(first: Moment, second: Moment) -> Moment:
     delta = second.mean - first.mean
     mean = first.mean + delta * (second.weight / weight)
     comoment = first.comoment + second.comoment
-    comoment += np.outer(delta, delta * (first.weight * second.weight / weight))
+    _add_outer(comoment, delta * (first.weight * second.weight / weight), delta)
     return Moment(weight, square, frames, mean, comoment)
+
+
+def _add_outer(matrix: Float, left: Float, right: Float) -> None:
+    """Add left rightᵀ to a matrix, some rows at a time: a second large matrix costs more than the arithmetic."""
+    for start in range(0, len(matrix), _ROWS):
+        rows = slice(start, start + _ROWS)
+        matrix[rows] += left[rows, None] * right
 
 
 def _moments(covariance: xr.Dataset) -> list[Moment]:

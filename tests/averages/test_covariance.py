@@ -70,7 +70,7 @@ def test_it_depends_neither_on_tasks_nor_on_how_many_frames_are_held(molecules, 
     _, whole = count_statistics(ds, counters(ds), covariance=True)
     whole = merged_covariance(whole)
     monkeypatch.setattr(counting, "_COUNT_BYTES", 4 * 16 * whole.sizes["entry"])
-    monkeypatch.setattr(counting, "_TASK_BYTES", 64 * 12 * 12)
+    monkeypatch.setattr(counting, "_COVARIANCE_TASK_BYTES", 64 * 12 * 12)
     _, parts = count_statistics(ds.chunk(frame=50), counters(ds), covariance=True)
     assert parts.sizes["part"] > 4
     again = merged_covariance(parts)
