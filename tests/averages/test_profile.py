@@ -1,7 +1,9 @@
 """Density profiles of systems whose answer is known."""
 
 import warnings
+from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,6 +13,7 @@ from cgstore.averages.counting import count_blocks
 from cgstore.averages.profile import density_profile, profile_blocks, profile_counter, profile_from_blocks
 from cgstore.errors import InputError, NotFound, PhysicsError
 
+DATA = Path(__file__).parents[1] / "data" / "averages"
 SHEARED = np.array([[3.0, 0, 0], [1.1, 2.8, 0], [-1.3, 1.2, 4.2]])
 BOTH = {"axis": "z", "by": "type", "density": "number", "symmetric": False}
 
@@ -253,3 +256,28 @@ def test_broken_frames_are_named(slab):
     flat[3, 2] = 0
     with pytest.raises(PhysicsError, match=r"box of frame 3 is .* expected three vectors"):
         density_profile(ds.assign(box=(ds.box.dims, flat)))
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.5])
+def test_phosphates_of_a_real_bilayer_lie_where_they_should(cut):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trajectory = mdtraj.load(str(DATA / "dmpc.xtc"), top=str(DATA / "dmpc.gro"))
+    box = trajectory.unitcell_vectors
+    wrapped = (trajectory.xyz + cut * box[:, None, 2]) % np.einsum("fkk->fk", box)[:, None]  # cuts lipids and bilayer
+    ds = xr.Dataset(
+        {"position": (("frame", "particle", "xyz"), wrapped), "box": (("frame", "box_vector", "xyz"), box)},
+        {
+            "type": ("particle", [atom.name for atom in trajectory.topology.atoms]),
+            "molecule_kind": ("particle", ["DMPC"] * trajectory.n_atoms),
+        },
+    )
+    p = density_profile(ds).compute()
+    phosphate = p.sel(type="PO4")
+    for side in (slice(None, 0), slice(0, None)):
+        leaflet = phosphate.sel(z=side)
+        assert leaflet["count"].sum() == 32 * trajectory.n_frames
+        mean = (leaflet.profile * leaflet.z).sum() / leaflet.profile.sum()
+        assert abs(mean.item()) == pytest.approx(1.7, abs=0.1)
+    ends = p.profile.sel(type=["C3A", "C3B"]).sum("type")
+    assert abs(ends.z.values[ends.values.argmax()]) < 0.4
