@@ -1,0 +1,1 @@
+"""Inversion: from stored statistics to potentials, as pure functions; nothing here samples or reads frames."""
