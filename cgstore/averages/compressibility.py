@@ -21,7 +21,7 @@ Float = NDArray[np.float64]
 
 
 def area_compressibility(ds: xr.Dataset, *, temperature: float | None = None, normal: str = "z") -> xr.Dataset:
-    """Return the area compressibility modulus from the fluctuations of the box, with its jackknife error; lazy.
+    """Return the area compressibility modulus from the fluctuations of the box, with its error; lazy.
 
     Parameters
     ----------
@@ -42,10 +42,11 @@ def area_compressibility(ds: xr.Dataset, *, temperature: float | None = None, no
     Notes
     -----
     K_A = kT ⟨A⟩ / ⟨δA²⟩ with the area A of the box, which is kT ⟨a⟩ / (n ⟨δa²⟩) for n lipids of area a per leaflet.
-    1 kJ/mol/nm² is 1.6605 mN/m. The variance about the mean of a correlated run is too small by about 2τ/T; the
-    jackknife over blocks longer than the correlation time takes that off to first order, and gives the error. Areas of
-    bilayers fluctuate over nanoseconds: runs shorter than some hundred nanoseconds tell little. The barostat must
-    sample the ensemble: Berendsen's does not. Undulations of large patches lower the modulus.
+    1 kJ/mol/nm² is 1.6605 mN/m. The variance about the mean of a correlated run is too small by the variance of that
+    mean, which is added. The error is that of the mean of the pseudo-values K (1 + δA/⟨A⟩ − (δA² − ⟨δA²⟩)/⟨δA²⟩) of
+    the frames, the jackknife to first order, from blocks longer than their correlation time. Areas of bilayers
+    fluctuate over nanoseconds: runs shorter than some hundred nanoseconds tell little, and too large a modulus. The
+    barostat must sample the ensemble: Berendsen's does not. Undulations of large patches lower the modulus.
     Feller and Pastor 1999, doi:10.1063/1.479313
 
     Examples
@@ -106,25 +107,18 @@ def stiffness_variables(ds: xr.Dataset, area: Any, temperature: float | None) ->
 
 
 def _modulus(area: Float, weight: Float, *, thermal: float) -> tuple[Float, Float]:
-    """Return kT ⟨A⟩ / ⟨δA²⟩ and its standard error by the jackknife over blocks longer than the correlation time."""
-    shifted = area - area.mean()
-    moments = np.stack([np.ones(len(area)), shifted, shifted**2]) * weight
-    if not moments[2].sum() > (_SAME_AREA * area.mean()) ** 2 * weight.sum():
+    """Return kT ⟨A⟩ / ⟨δA²⟩ and its standard error; NaN where the area does not change or the error is not known."""
+    counted = weight > 0
+    area, weight = area[counted], weight[counted]
+    middle = np.average(area, weights=weight) if len(area) else np.nan
+    scatter = (area - middle) ** 2
+    variance = np.average(scatter, weights=weight) if len(area) else np.nan
+    if not variance > (_SAME_AREA * middle) ** 2:
         return np.array(np.nan), np.array(np.nan)
-    # δA² remembers as long as A does, or less; the square is never correlated longer.
-    estimate = mean_and_error(moments[1:, :, None], weight)
-    number = int(estimate.blocks.min())
-
-    def modulus(sums: Float) -> Float:
-        mean = sums[1] / sums[0]
-        return np.asarray(thermal * (area.mean() + mean) / (sums[2] / sums[0] - mean**2))
-
-    whole = moments.sum(axis=1)
-    if number < 4:  # no honest error, and no blocks to correct with
-        return np.asarray(modulus(whole)), np.array(np.nan)
-    starts = np.linspace(0, len(area), number, endpoint=False).astype(int)
-    # Compliance, not modulus, is what is nearly linear in the data; leave one block out at a time.
-    inverse = 1.0 / modulus(whole[:, None] - np.add.reduceat(moments, starts, axis=1))
-    corrected = number / modulus(whole) - (number - 1) * inverse.mean()
-    error = np.sqrt((number - 1) / number * ((inverse - inverse.mean()) ** 2).sum())
-    return np.asarray(1.0 / corrected), np.asarray(error / corrected**2)
+    # The variance about the mean of the run lacks the variance of that mean, unknown in a run that is too short.
+    of_mean = mean_and_error((area * weight)[None, :, None], weight).error[0, 0]
+    variance += 0.0 if np.isnan(of_mean) else of_mean**2
+    value = thermal * middle / variance
+    pseudo = value * (1.0 + (area - middle) / middle - (scatter - variance) / variance)
+    error = mean_and_error((pseudo * weight)[None, :, None], weight).error[0, 0]
+    return np.asarray(value), np.asarray(error if np.isfinite(of_mean) else np.nan)
