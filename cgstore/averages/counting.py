@@ -96,11 +96,14 @@ def count_blocks(ds: xr.Dataset, counters: Sequence[Counter], *, length: int | N
 
 
 def count_statistics(
-    ds: xr.Dataset, counters: Sequence[Counter], *, length: int | None = None, covariance: bool = False
+    ds: xr.Dataset, counters: Sequence[Counter], *, length: int | None = None, covariance: int = 0
 ) -> tuple[list[list[xr.Dataset]], xr.Dataset | None]:
-    """Return the block datasets of every counter and, if asked for, the covariance of all their bins; lazy.
+    """Return the block datasets of every counter and the covariance of all bins of some of them; lazy.
 
-    Parameters, errors as `count_blocks`
+    Parameters
+    ----------
+    ds, counters, length : as `count_blocks`
+    covariance : of how many of the first counters
 
     Raises
     ------
@@ -109,12 +112,11 @@ def count_statistics(
     frames, particles = ds.sizes["frame"], ds.sizes["particle"]
     if frames == 0:
         raise InputError(f"{_title(ds)}: found no frames, expected at least one")
-    histograms = [histogram for counter in counters for histogram in counter.histograms]
-    numbers = sum(histogram.norm.size for histogram in histograms)
-    if covariance and 8 * numbers**2 > MOST_BYTES:
+    numbers, entries = _numbers(counters), _numbers(counters[:covariance])
+    if 8 * entries**2 > MOST_BYTES:
         raise InputError(
-            f"covariance of {_title(ds)}: found {numbers} bins of all kinds, whose matrix takes "
-            f"{8e-9 * numbers**2:.1f} GB; expected at most {math.isqrt(MOST_BYTES // 8)} bins: "
+            f"covariance of {_title(ds)}: found {entries} bins of all kinds, whose matrix takes "
+            f"{8e-9 * entries**2:.1f} GB; expected at most {math.isqrt(MOST_BYTES // 8)} bins: "
             "use fewer pairs, wider bins or a smaller r_max"
         )
     length = length or block_length(frames, numbers=numbers)
@@ -138,9 +140,14 @@ def count_statistics(
         statistics.append(found)
     if not covariance:
         return statistics, None
-    part = part_length(frames, entries=numbers, least=max(task, length))
+    part = part_length(frames, entries=entries, least=max(task, length))
     moments = [delayed(_second, pure=False)(done) for done in tasks]
-    return statistics, _label_covariance(moments, counters, part, part // task)
+    return statistics, _label_covariance(moments, counters[:covariance], part, part // task)
+
+
+def _numbers(counters: Sequence[Counter]) -> int:
+    """Return how many numbers counters count in a frame."""
+    return sum(histogram.norm.size for counter in counters for histogram in counter.histograms)
 
 
 def _title(ds: xr.Dataset) -> str:
@@ -158,7 +165,7 @@ def _task_frames(frames: int, particles: int, length: int, most_bytes: int, leas
     return task
 
 
-def _tasks(ds: xr.Dataset, counters: Sequence[Counter], task: int, length: int, covariance: bool) -> list[Any]:
+def _tasks(ds: xr.Dataset, counters: Sequence[Counter], task: int, length: int, covariance: int) -> list[Any]:
     """Make one delayed count for every `task` frames; boxes and weights are checked before any of them starts."""
     frames = ds.sizes["frame"]
     position = ds["position"].chunk({"frame": task, "particle": -1, "xyz": -1}).data
@@ -230,13 +237,13 @@ def _count(
     weight: NDArray[np.float64],
     length: int,
     first: int,
-    covariance: bool,
+    covariance: int,
 ) -> tuple[list[np.ndarray], Moment | None]:
     """Count one group of frames: sums of every histogram over blocks, and the covariance of all counts."""
     dtype = np.float64 if position.dtype == np.float64 else np.float32
     frames = np.ascontiguousarray(position, dtype)
-    numbers = sum(histogram.norm.size for counter in counters for histogram in counter.histograms)
-    step = _count_frames(numbers, len(frames))
+    step = _count_frames(_numbers(counters), len(frames))
+    related = sum(len(counter.histograms) for counter in counters[:covariance])
     parts, joined = [], None
     for start in range(0, len(frames), step):
         some = slice(start, start + step)
@@ -247,7 +254,7 @@ def _count(
         ]
         parts.append(_sum_blocks(found, weight[some], min(length, step)))
         if covariance:
-            flat = [counts.reshape(len(counts), -1) for counts, _ in found]
+            flat = [counts.reshape(len(counts), -1) for counts, _ in found[:related]]
             new = moment(np.concatenate(flat, axis=1), weight[some])
             joined = new if joined is None else merge_moments(joined, new)
     return _assemble(parts, max(length // step, 1)), joined

@@ -1,14 +1,19 @@
 """All statistics of a spec in one reading of the frames, and the distributions that follow from them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from cgstore.averages.bonded import bonded_counter, bonded_from_blocks
-from cgstore.averages.counting import Counter, count_statistics, result_attrs
+from cgstore.averages.counting import Counter, Histogram, count_statistics, result_attrs
 from cgstore.averages.pair import rdf_counter, rdf_from_blocks
-from cgstore.averages.spec import Spec, rdf_parameters, spec_of
+from cgstore.averages.profile import profile_counter, profile_from_blocks
+from cgstore.averages.radial import map_counter, map_from_blocks, radial_counter, radial_from_blocks, reaches_of_map
+from cgstore.averages.spec import ProfileSpec, Spec, rdf_parameters, spec_of
+from cgstore.errors import CgstoreError
 
 __all__ = ["distributions", "distributions_of", "question_of", "statistics", "statistics_of"]
 
@@ -24,8 +29,9 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
 
     Returns
     -------
-    tree with the nodes `rdf` and `bonded`, as `cgstore.rdf` and `cgstore.bonded` return them, and `covariance` if the
-    spec asks for it; lazy
+    tree, lazy, with the nodes `rdf` and `bonded`, as `cgstore.rdf` and `cgstore.bonded` return them; where the spec
+    asks for them `profile` (bilayers have one unasked), `radial_profile` and `radial_map` as the functions of these
+    names, and `covariance` as `cgstore.averages.covariance` describes it
 
     Raises
     ------
@@ -52,15 +58,28 @@ def statistics(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.Data
 
     Returns
     -------
-    tree, lazy: block datasets (see `cgstore.averages.blocks`) in the nodes `rdf`, `bond`, `angle`, `dihedral`; if the
+    tree, lazy: block datasets (see `cgstore.averages.blocks`), one per distribution, in nodes of their names; if the
     spec asks for it the covariance dataset (see `cgstore.averages.covariance`) in `covariance`
     """
     return statistics_of(ds, question_of(ds, spec_of(spec)))
 
 
 def question_of(ds: xr.Dataset, spec: Spec) -> dict[str, Any]:
-    """Return what a spec means for a dataset, as plain data: the arguments of what counts its frames."""
-    return {"rdf": rdf_parameters(ds, spec), "bonded": spec.bonded.model_dump(), "covariance": spec.covariance}
+    """Return what a spec means for a dataset, as plain data: the arguments of what counts its frames.
+
+    What depends on the boxes is settled here, so that frames that come later are asked the same.
+    """
+    question = {"rdf": rdf_parameters(ds, spec), "bonded": spec.bonded.model_dump(), "covariance": spec.covariance}
+    for name, part in _PARTS.items():
+        asked = getattr(spec, name)
+        usual = asked is None and name == "profile" and ds.attrs.get("kind") == "bilayer"
+        if asked is not None or usual:
+            try:
+                question[name] = part.settle(ds, (asked or ProfileSpec()).model_dump())
+            except CgstoreError:
+                if not usual:  # nobody asked: a bilayer of unknown lipids has no profile
+                    raise
+    return question
 
 
 def statistics_of(ds: xr.Dataset, question: dict[str, Any], *, length: int | None = None) -> xr.DataTree:
@@ -72,8 +91,10 @@ def statistics_of(ds: xr.Dataset, question: dict[str, Any], *, length: int | Non
     question : of `question_of`
     length : frames per block; by default what `block_length` says
     """
-    counters: list[Counter] = [rdf_counter(ds, **question["rdf"]), bonded_counter(ds, **question["bonded"])]
-    counted, covariance = count_statistics(ds, counters, length=length, covariance=question["covariance"])
+    counters = [rdf_counter(ds, **question["rdf"]), bonded_counter(ds, **question["bonded"])]
+    related = len(counters) if question["covariance"] else 0
+    counters += [part.counter(ds, **question[name]) for name, part in _PARTS.items() if name in question]
+    counted, covariance = count_statistics(ds, counters, length=length, covariance=related)
     nodes = {
         histogram.name: blocks
         for counter, found in zip(counters, counted, strict=True)
@@ -99,17 +120,43 @@ def distributions_of(statistics: xr.DataTree) -> xr.DataTree:
     rdf_attrs = {**statistics.attrs, "parameters": dict(question["rdf"])}
     pairs = statistics["rdf"].to_dataset()
     rdf_attrs["parameters"]["pairs"] = pairs["pair"].values.tolist()
-    terms = xr.DataTree.from_dict({
-        name: node.to_dataset() for name, node in statistics.children.items() if name in _TERMS
-    })  # fmt: skip
+    others = {name: node.to_dataset() for name, node in statistics.children.items() if name not in ("rdf", "frame")}
+    found = {name: others.pop(name) for name in _PARTS if name in others}
+    covariance = others.pop("covariance", None)
     nodes = {
         "rdf": rdf_from_blocks(pairs).assign_attrs(rdf_attrs),
-        "bonded": bonded_from_blocks(terms).assign_attrs({**statistics.attrs, "parameters": question["bonded"]}),
+        "bonded": bonded_from_blocks(xr.DataTree.from_dict(others)).assign_attrs(
+            {**statistics.attrs, "parameters": question["bonded"]}
+        ),
     }
-    if "covariance" in statistics.children:
-        attrs = {**statistics.attrs, **statistics["covariance"].attrs}
-        nodes["covariance"] = statistics["covariance"].to_dataset().assign_attrs(attrs)
+    for name, blocks in found.items():
+        result = _PARTS[name].from_blocks(blocks)
+        nodes[name] = result.assign_attrs({**statistics.attrs, "parameters": question[name]})
+    if covariance is not None:
+        nodes["covariance"] = covariance.assign_attrs({**statistics.attrs, **covariance.attrs})
     return xr.DataTree.from_dict(nodes)
 
 
-_TERMS = ("bond", "angle", "dihedral")
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is counted only where it is asked for."""
+
+    counter: Callable[..., Counter]
+    from_blocks: Callable[[xr.Dataset], xr.Dataset]
+    reach: Callable[[Histogram], dict[str, float]]  # what the boxes allowed
+
+    def settle(self, ds: xr.Dataset, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters with what the boxes of a dataset allow in the place of what was left out."""
+        return parameters | self.reach(self.counter(ds, **parameters).histograms[0])
+
+
+def _last_edge(histogram: Histogram) -> dict[str, float]:
+    """Return how far the bins of a profile reach."""
+    return {"reach": float(histogram.edges[-1])}
+
+
+_PARTS = {
+    "profile": _Part(profile_counter, profile_from_blocks, _last_edge),
+    "radial_profile": _Part(radial_counter, radial_from_blocks, _last_edge),
+    "radial_map": _Part(map_counter, map_from_blocks, reaches_of_map),
+}

@@ -34,6 +34,7 @@ __all__ = [
     "radial_from_blocks",
     "radial_map",
     "radial_profile",
+    "reaches_of_map",
 ]
 
 Float = NDArray[np.float64]
@@ -209,11 +210,17 @@ def map_blocks(
     Parameters and errors as `radial_map`; the dim `cell` holds the bins of (r, z), those of z innermost.
     """
     counter = map_counter(ds, centre=centre, width=width, reach=reach, reach_z=reach_z, axis=axis, by=by)
-    rings, layers = _shape(counter.histograms[0].bin_attrs)
-    reaches = {"reach": rings * width, "reach_z": layers * width / 2}
+    reaches = reaches_of_map(counter.histograms[0])
     parameters = {"centre": _names(centre), "width": width, **reaches, "axis": axis, "by": by}
     ((blocks,),) = count_blocks(ds, [counter])
     return blocks.assign_attrs(result_attrs(ds, parameters))
+
+
+def reaches_of_map(histogram: Histogram) -> dict[str, float]:
+    """Return how far the bins of a map reach from the axis and along it, nm."""
+    rings, layers = _shape(histogram.bin_attrs)
+    width = float(histogram.bin_attrs["width"])
+    return {"reach": rings * width, "reach_z": layers * width / 2}
 
 
 def map_from_blocks(blocks: xr.Dataset) -> xr.Dataset:

@@ -9,9 +9,24 @@ from pydantic import Field, NonNegativeInt
 from cgstore.box import heights
 from cgstore.documents import Angle, Document, Length, load_document
 
-__all__ = ["BondedSpec", "RdfSpec", "Spec", "load_spec", "rdf_parameters", "spec_of"]
+__all__ = [
+    "BondedSpec",
+    "MapSpec",
+    "ProfileSpec",
+    "RadialSpec",
+    "RdfSpec",
+    "Spec",
+    "load_spec",
+    "rdf_parameters",
+    "spec_of",
+]
 
 _USUAL_R_MAX = 1.5  # nm
+
+Axis = Literal["x", "y", "z"]
+By = Literal["type", "molecule_kind", "all"]
+Density = Literal["number", "mass", "charge"]
+Width = Annotated[Length, Field(gt=0)]
 
 
 class RdfSpec(Document):
@@ -32,11 +47,46 @@ class BondedSpec(Document):
     dihedral_width: Annotated[Angle, Field(gt=0)] = 2.0
 
 
+class ProfileSpec(Document):
+    """The table `[profile]`: parameters of `cgstore.density_profile`, quantities with their units."""
+
+    axis: Axis = "z"
+    centre: tuple[str, ...] | None = None
+    width: Width = 0.05
+    reach: Length | None = None  # as far as the boxes allow
+    by: By = "type"
+    density: Density = "number"
+    symmetric: bool = False
+
+
+class RadialSpec(Document):
+    """The table `[radial_profile]`: parameters of `cgstore.radial_profile`, quantities with their units."""
+
+    centre: tuple[str, ...]
+    width: Width = 0.02
+    reach: Length | None = None
+    by: By = "type"
+
+
+class MapSpec(Document):
+    """The table `[radial_map]`: parameters of `cgstore.radial_map`, quantities with their units."""
+
+    centre: tuple[str, ...]
+    width: Width = 0.1
+    reach: Length | None = None
+    reach_z: Length | None = None
+    axis: Axis = "z"
+    by: By = "type"
+
+
 class Spec(Document):
     """What to compute; a table or key that is left out has the defaults of the functions."""
 
     rdf: RdfSpec = RdfSpec()
     bonded: BondedSpec = BondedSpec()
+    profile: ProfileSpec | None = None  # without it bilayers have one with the defaults
+    radial_profile: RadialSpec | None = None
+    radial_map: MapSpec | None = None
     covariance: bool = False  # of all bins of rdf and bonded, for inverse Monte Carlo
 
 

@@ -52,7 +52,7 @@ def counts_of(ds):
 def test_it_is_the_covariance_of_the_counts_of_frames(molecules, weighted):
     weight = np.random.default_rng(1).random(300) if weighted else np.ones(300)
     ds = molecules(300, **({"weight": weight} if weighted else {}))
-    _, covariance = count_statistics(ds, counters(ds), covariance=True)
+    _, covariance = count_statistics(ds, counters(ds), covariance=2)
     result = merged_covariance(covariance)
     counts = counts_of(ds)
     np.testing.assert_allclose(result["mean"], np.average(counts, axis=0, weights=weight), rtol=1e-12)
@@ -67,11 +67,11 @@ def test_it_is_the_covariance_of_the_counts_of_frames(molecules, weighted):
 
 def test_it_depends_neither_on_tasks_nor_on_how_many_frames_are_held(molecules, monkeypatch):
     ds = molecules(500)
-    _, whole = count_statistics(ds, counters(ds), covariance=True)
+    _, whole = count_statistics(ds, counters(ds), covariance=2)
     whole = merged_covariance(whole)
     monkeypatch.setattr(counting, "_COUNT_BYTES", 4 * 16 * whole.sizes["entry"])
     monkeypatch.setattr(counting, "_COVARIANCE_TASK_BYTES", 64 * 12 * 12)
-    _, parts = count_statistics(ds.chunk(frame=50), counters(ds), covariance=True)
+    _, parts = count_statistics(ds.chunk(frame=50), counters(ds), covariance=2)
     assert parts.sizes["part"] > 4
     again = merged_covariance(parts)
     scale = np.sqrt(np.diag(whole.covariance))
@@ -81,10 +81,10 @@ def test_it_depends_neither_on_tasks_nor_on_how_many_frames_are_held(molecules, 
 
 def test_frames_appended_later_give_the_same_matrix(molecules):
     ds = molecules(512)
-    pieces = [count_statistics(ds.isel(frame=part), counters(ds), covariance=True)[1].compute()
+    pieces = [count_statistics(ds.isel(frame=part), counters(ds), covariance=2)[1].compute()
               for part in (slice(0, 256), slice(256, 512))]  # fmt: skip
     merged = merged_covariance(merge_covariances(pieces))
-    whole = merged_covariance(count_statistics(ds, counters(ds), covariance=True)[1])
+    whole = merged_covariance(count_statistics(ds, counters(ds), covariance=2)[1])
     np.testing.assert_allclose(merged.covariance, whole.covariance, rtol=1e-10, atol=1e-13)
     other = pieces[1].assign_coords(x=pieces[1].x + 0.1)
     with pytest.raises(InputError, match="other kinds or bins"):
@@ -126,7 +126,7 @@ def test_a_matrix_that_does_not_fit_is_refused_before_anything_is_read(molecules
     ds = molecules(8)
     monkeypatch.setattr(counting, "MOST_BYTES", 10**4)
     with pytest.raises(InputError, match=r"covariance of gas_300k/r1/cg: found \d+ bins .* use fewer pairs"):
-        count_statistics(ds, counters(ds), covariance=True)
+        count_statistics(ds, counters(ds), covariance=2)
 
 
 def test_the_parts_are_few_where_matrices_are_large():
@@ -137,6 +137,6 @@ def test_the_parts_are_few_where_matrices_are_large():
 def test_nothing_is_read_before_it_is_computed(molecules, no_computing):
     ds = molecules(64, chunk=8)
     with no_computing():
-        _, covariance = count_statistics(ds, counters(ds), covariance=True)
+        _, covariance = count_statistics(ds, counters(ds), covariance=2)
         assert covariance.comoment.chunks is not None
     assert isinstance(covariance.compute(), xr.Dataset)

@@ -9,8 +9,8 @@ import xarray as xr
 import cgstore
 from cgstore.averages.keeping import kept_distributions
 from cgstore.averages.onepass import distributions
-from cgstore.averages.spec import BondedSpec, RdfSpec, Spec, load_spec
-from cgstore.errors import InputError, IntegrityError, PhysicsError
+from cgstore.averages.spec import BondedSpec, MapSpec, ProfileSpec, RadialSpec, RdfSpec, Spec, load_spec
+from cgstore.errors import CgstoreError, InputError, IntegrityError, PhysicsError
 
 SPEC = Spec(rdf=RdfSpec(r_max="9 angstrom", exclude_bonded="molecule"), bonded=BondedSpec(bond_max="2 nm"))
 
@@ -121,3 +121,35 @@ def test_only_datasets_with_a_digest_can_be_kept(molecules, tmp_path):
     del molecules.attrs["digest"]
     with pytest.raises(InputError, match="found no digest"):
         kept_distributions(tmp_path, molecules, SPEC)
+
+
+def test_profiles_come_from_the_same_reading(gas):
+    ds = gas(40, 30, 2 * np.eye(3), seed=4, type=["A", "B"] * 15)
+    spec = Spec(
+        rdf=RdfSpec(r_max="0.9 nm"),
+        profile=ProfileSpec(centre=["A"], width="0.1 nm"),
+        radial_profile=RadialSpec(centre=["B"], width="0.1 nm"),
+        radial_map=MapSpec(centre=["B"], width="0.25 nm"),
+    )
+    tree = distributions(ds, spec).compute()
+    assert list(tree) == ["rdf", "bonded", "profile", "radial_profile", "radial_map"]
+    alone = {
+        "profile": cgstore.density_profile(ds, centre=["A"], width=0.1),
+        "radial_profile": cgstore.radial_profile(ds, centre=["B"], width=0.1),
+        "radial_map": cgstore.radial_map(ds, centre=["B"], width=0.25),
+    }
+    for name, result in alone.items():
+        xr.testing.assert_equal(tree[name].to_dataset(), result.compute())
+        asked = dict(tree[name].attrs["parameters"], centre=list(tree[name].attrs["parameters"]["centre"]))
+        assert asked == result.attrs["parameters"]
+
+
+def test_only_bilayers_have_a_profile_unasked_and_only_where_a_layer_is_found(gas):
+    spec = Spec(rdf=RdfSpec(r_max="0.9 nm"))
+    ds = gas(8, 6, 2 * np.eye(3), seed=4, molecule_kind=["DMPC"] * 6)
+    assert "profile" not in distributions(ds, spec)
+    assert "profile" in distributions(ds.assign_attrs(kind="bilayer"), spec)
+    water = gas(8, 6, 2 * np.eye(3), seed=4, molecule_kind=["HOH"] * 6).assign_attrs(kind="bilayer")
+    assert "profile" not in distributions(water, spec)
+    with pytest.raises(CgstoreError, match="DMPX"):
+        distributions(ds, Spec(rdf=spec.rdf, profile=ProfileSpec(centre=["DMPX"])))
