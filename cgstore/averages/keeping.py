@@ -5,6 +5,7 @@ begins with the same frames, the blocks they fill are taken over and counting go
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from cgstore.averages.blocks import block_length, merge_blocks
 from cgstore.averages.counting import frame_spacing, result_attrs
 from cgstore.averages.covariance import merge_covariances
+from cgstore.averages.observables import OBSERVABLES, asked_observables
 from cgstore.averages.onepass import distributions_of, question_of, statistics_of
 from cgstore.averages.spec import Spec, spec_of
 from cgstore.errors import InputError, IntegrityError
@@ -41,6 +43,7 @@ class Explanation:
     known_frames: int  # whose statistics are kept, all of them if the question was answered
     key: str  # of the answer, "" if there is none
     known_from: str  # which kept result they come from, "" if none
+    observables: dict[str, str] = field(default_factory=dict)  # asked besides: the key of each, "" if it is not known
     others: dict[str, str] = field(default_factory=dict)  # kept statistics that answer something else: folder, and why
     lineage: dict[str, Any] = field(default_factory=dict)
 
@@ -48,16 +51,33 @@ class Explanation:
 def kept_distributions(
     dataset_dir: Path, ds: xr.Dataset, spec: Spec | Path | str | None = None
 ) -> tuple[xr.DataTree, bool]:
-    """Return the distributions of a stored dataset, counted only where nobody has counted before.
+    """Return everything in a spec about a stored dataset, computed only where nobody has done so before.
 
     Parameters and errors as `kept_statistics`
 
     Returns
     -------
-    the tree, in memory, and whether frames were read now
+    the tree of `cgstore.distributions`, in memory, with a node for each of the observables `membrane` (bilayers have it
+    unasked), `order`, `tilt`, `mobility` and `velocity` that the spec asks for; and whether frames were read now
     """
-    statistics, computed = kept_statistics(dataset_dir, ds, spec)
-    return distributions_of(statistics).compute(), computed
+    asked = spec_of(spec)
+    statistics, computed = kept_statistics(dataset_dir, ds, asked)
+    tree = distributions_of(statistics).compute()
+    for name, question in _observables(ds, asked).items():
+        compute = partial(OBSERVABLES[name].compute, ds, **question["parameters"])
+        result, now = keep(dataset_dir, **question, compute=compute)
+        tree[name] = xr.DataTree(result.assign_attrs(result_attrs(ds, question["parameters"])))
+        computed |= now
+    return tree, computed
+
+
+def _observables(ds: xr.Dataset, spec: Spec) -> dict[str, dict[str, Any]]:
+    """Return for each observable what `keep` wants to know."""
+    asked = {"dataset_digest": str(ds.attrs["digest"])}
+    return {
+        name: {**asked, "name": name, "version": OBSERVABLES[name].version, "parameters": parameters}
+        for name, parameters in asked_observables(ds, spec).items()
+    }
 
 
 def kept_statistics(
@@ -223,6 +243,9 @@ def explain(dataset_dir: Path, ds: xr.Dataset, spec: Spec | Path | str | None = 
         known_frames=known,
         key=key,
         known_from=source,
+        observables={
+            name: is_kept(dataset_dir, **question) or "" for name, question in _observables(ds, spec_of(spec)).items()
+        },
         others=others,
         lineage=_lineage(ds),
     )

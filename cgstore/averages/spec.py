@@ -7,15 +7,20 @@ import xarray as xr
 from pydantic import Field, NonNegativeInt
 
 from cgstore.box import heights
-from cgstore.documents import Angle, Document, Length, load_document
+from cgstore.documents import Angle, Document, Length, Temperature, Time, load_document
 
 __all__ = [
     "BondedSpec",
     "MapSpec",
+    "MembraneSpec",
+    "MobilitySpec",
+    "OrderSpec",
     "ProfileSpec",
     "RadialSpec",
     "RdfSpec",
     "Spec",
+    "TiltSpec",
+    "VelocitySpec",
     "load_spec",
     "rdf_parameters",
     "spec_of",
@@ -79,6 +84,51 @@ class MapSpec(Document):
     by: By = "type"
 
 
+class MembraneSpec(Document):
+    """The table `[membrane]`: parameters of `cgstore.membrane`."""
+
+    lipids: tuple[str, ...] | None = None
+    head: tuple[str, ...] | None = None
+    temperature: Temperature | None = None  # that of the dataset
+    normal: Axis = "z"
+
+
+class OrderSpec(Document):
+    """The table `[order]`: parameters of `cgstore.order_parameters`, or of `cgstore.bond_order` for beads."""
+
+    of: Literal["carbons", "bonds"] = "carbons"
+    lipids: tuple[str, ...] | None = None
+    carbons: tuple[str, ...] | None = None
+    normal: Axis = "z"
+
+
+class TiltSpec(Document):
+    """The table `[tilt]`: parameters of `cgstore.tilt`."""
+
+    of: Literal["lipid", "chain"] = "lipid"
+    lipids: tuple[str, ...] | None = None
+    head: tuple[str, ...] | None = None
+    normal: Axis = "z"
+
+
+class MobilitySpec(Document):
+    """The table `[mobility]`: parameters of `cgstore.mean_squared_displacement` and `cgstore.diffusion_coefficient`."""
+
+    of: Literal["molecule", "particle"] = "molecule"
+    kinds: tuple[str, ...] | None = None
+    dims: Annotated[str, Field(pattern="^(x?y?z?)$", min_length=1)] = "xyz"  # "xy" along a bilayer
+    remove_drift: bool = True
+    fit: tuple[Time, Time] | None = None  # first and last lag of the line; found by itself
+
+
+class VelocitySpec(Document):
+    """The table `[velocity]`: parameters of `cgstore.velocity_autocorrelation`."""
+
+    of: Literal["molecule", "particle"] = "molecule"
+    kinds: tuple[str, ...] | None = None
+    normalise: bool = False
+
+
 class Spec(Document):
     """What to compute; a table or key that is left out has the defaults of the functions."""
 
@@ -87,6 +137,11 @@ class Spec(Document):
     profile: ProfileSpec | None = None  # without it bilayers have one with the defaults
     radial_profile: RadialSpec | None = None
     radial_map: MapSpec | None = None
+    membrane: MembraneSpec | None = None  # without it bilayers have one with the defaults
+    order: OrderSpec | None = None
+    tilt: TiltSpec | None = None
+    mobility: MobilitySpec | None = None
+    velocity: VelocitySpec | None = None
     covariance: bool = False  # of all bins of rdf and bonded, for inverse Monte Carlo
 
 

@@ -43,15 +43,14 @@ def distributions(
             progress("distributions", number, len(entries))
             tree, computed = kept_distributions(entry.path, entry.open(), wanted)
             sizes = {str(dim): size for node in tree.subtree for dim, size in node.sizes.items()}
-            counts = {dim: size for dim, size in sizes.items() if dim in _KINDS or dim.endswith("_kind")}
-            answers.append({"name": entry.name, "computed": computed, "distributions": counts})
-            counted = ", ".join(f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size)
-            lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {counted}")
+            counts = {dim: size for dim, size in sizes.items() if dim == "pair" or dim.endswith("_kind")}
+            others = [name for name in tree if name not in ("rdf", "bonded")]
+            answers.append({"name": entry.name, "computed": computed, "distributions": counts, "others": others})
+            counted = [f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size]
+            words = ", ".join([*counted, *(name.replace("_", " ") for name in others)])
+            lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {words}")
             progress("distributions", number + 1, len(entries))
     shell.answer(answers, "\n".join(lines))
-
-
-_KINDS = ("pair",)
 
 
 def _explain(shell: Shell, entries: Any, wanted: Any) -> None:
@@ -78,7 +77,8 @@ def _describe(item: Any) -> str:
         title += f", {item.known_frames} of {item.frames} frames in {item.known_from}; the others will be read"
     else:
         title += f"; {item.frames} frames will be read"
-    rows = [[folder, reason] for folder, reason in sorted(item.others.items())]
+    rows = [[name, f"known, in {name}-{key[:16]}" if key else "not known"] for name, key in item.observables.items()]
+    rows += [[folder, reason] for folder, reason in sorted(item.others.items())]
     for key, value in item.lineage.items():
         if key == "sources":
             rows += [["source", f"{source['path']}, {source['size']} B, sha256 {source['digest']}"] for source in value]
