@@ -40,7 +40,7 @@ class Bodies:
     def centres(self, position: np.ndarray, box: Float, inverse: Float) -> Float:
         """Return centres of mass (frame, body, xyz) nm; zero boxes are none."""
         if len(self.atom) == len(self):
-            return np.asarray(position[:, self.atom], np.float64)
+            return np.take(position, self.atom, axis=1).astype(np.float64)
         out = np.empty((len(position), len(self), 3))
         rows = np.arange(len(self) + 1)
         whole = np.ascontiguousarray(position, np.float32)
@@ -52,16 +52,15 @@ class Bodies:
     def velocities(self, velocity: np.ndarray) -> Float:
         """Return velocities of the centres of mass (frame, body, xyz) nm/ps."""
         if len(self.atom) == len(self):
-            return np.asarray(velocity[:, self.atom], np.float64)
+            return np.take(velocity, self.atom, axis=1).astype(np.float64)
         out = np.empty((len(velocity), len(self), 3))
         sum_values(np.ascontiguousarray(velocity, np.float32), self.atom, self.first, self.weight, out)
         return out
 
-    def mean(self, values: Float) -> Float:
-        """Return the mean (frame, xyz) of values (frame, body, xyz), weighted with the masses: that of the system."""
+    def share(self) -> Float:
+        """Return which part (body,) of the mass of the system each body has; equal parts of no mass."""
         total = self.mass.sum()
-        share = self.mass / total if total > 0 else np.full(len(self), 1.0 / len(self))
-        return np.asarray(np.einsum("b,fbx->fx", share, values))
+        return self.mass / total if total > 0 else np.full(len(self), 1.0 / len(self))
 
     def of_kinds(self, title: str, kinds: Sequence[str] | None) -> tuple[tuple[str, ...], Index]:
         """Return the names of the kinds asked for and their bodies, kind after kind.

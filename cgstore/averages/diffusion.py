@@ -175,7 +175,7 @@ def _choose(lag: Index, longest: int, slope: Callable[[Index], Float], lagged: L
         if far <= _SAME:
             return usable[lag[usable] >= _MARGIN * lag[place]], ""
     if np.isnan(distance).all():
-        return None, "too short a run: no error is known"
+        return None, "no error is known: the run is too short, or the motion becomes faster or slower on the way"
     return None, "not diffusive yet: the slope still changes at a tenth of the run; run longer"
 
 
@@ -196,7 +196,7 @@ def _exponent(lag: Index, window: Index, lagged: Lagged) -> tuple[float, float]:
 def _objection(error: float, exponent: float, exponent_error: float) -> str:
     """Return why a window is not to be believed, or nothing."""
     if np.isnan(error) or np.isnan(exponent_error):
-        return "too short a run: no error is known"
+        return "no error is known: the run is too short, or the motion becomes faster or slower on the way"
     if exponent_error > _SLOPE_KNOWN:
         return (
             f"too short a run: the exponent is {exponent:.2f} ± {exponent_error:.2f}, it cannot be told whether it is 1"

@@ -67,10 +67,11 @@ def linear_estimate(lagged: Lagged, coefficients: ArrayLike) -> tuple[float, flo
     Blocks of time first, since they know of correlations between bodies, see `mean_and_error`: the series is that of
     the whole combination, so that the correlation between lags is in it. The scatter of the bodies takes these for
     independent. Where fewer than eight blocks longer than the correlation time are left, the error is the larger of
-    both; where the run is not 16 times longer than the lag, blocks of time say nothing.
+    both; where the run is not 16 times longer than the lag, blocks of time say nothing. Where these disagree along the
+    whole run, the motion itself becomes faster or slower, and no error is given: the bodies would agree on a wrong
+    mean.
     """
     c = np.asarray(coefficients, np.float64)
-    origins = lagged.origins.sum(axis=0)
     mean = lagged.mean()
     value = float(c @ mean)
     if not c.any():
@@ -78,18 +79,18 @@ def linear_estimate(lagged: Lagged, coefficients: ArrayLike) -> tuple[float, flo
     parts = np.abs(c * mean)
     reach = float(parts @ lagged.lag / parts.sum()) if parts.any() else float(lagged.lag[-1])
     bodies = float(np.sqrt(max(float(c @ lagged.scatter @ c), 0.0))) if lagged.bodies >= _ENOUGH_BODIES else np.nan
-    frames = origins[0] + lagged.lag[0]
+    frames = lagged.origins[:, 0].sum() + lagged.lag[0]
     if reach * _ENOUGH_LAGS > frames:
-        return value, bodies, 0
-    residual = (lagged.sum - mean * lagged.origins) @ (c / origins)
-    error, blocks = _error_of_series(residual, lagged.origins[:, int(np.flatnonzero(c)[0])])
-    if np.isnan(error):
-        return value, bodies, 0
-    return value, error if blocks >= _ENOUGH_BLOCKS else float(np.fmax(error, bodies)), blocks
+        shortest = np.eye(len(c))[0]
+        return value, np.nan if np.isnan(_error_of_time(lagged, mean, shortest)[0]) else bodies, 0
+    error, blocks = _error_of_time(lagged, mean, c)
+    return value, error if blocks >= _ENOUGH_BLOCKS or np.isnan(error) else float(np.fmax(error, bodies)), blocks
 
 
-def _error_of_series(residual: Float, weight: Float) -> tuple[float, int]:
-    """Return the standard error of the sum of a series of blocks, which is zero, and how many parts it comes from."""
+def _error_of_time(lagged: Lagged, mean: Float, c: Float) -> tuple[float, int]:
+    """Return the standard error of Σ c mean from blocks of time, and how many parts it comes from."""
+    residual = (lagged.sum - mean * lagged.origins) @ (c / lagged.origins.sum(axis=0))
+    weight = lagged.origins[:, int(np.flatnonzero(c)[0])]
     series, share = residual[weight > 0], weight[weight > 0] / weight.sum()
     scale = float(np.sqrt((series**2).mean()))
     if scale == 0.0:
@@ -224,7 +225,7 @@ def _count(
     frames, kinds = len(trajectory), len(edges) - 1
     blocks = -(-frames // length)
     total, scatter = np.empty((kinds, blocks, len(lag))), np.full((kinds, len(lag), len(lag)), np.nan)
-    data = np.ascontiguousarray(trajectory)
+    data = np.ascontiguousarray(trajectory)  # as it is in most cases
     for kind in range(kinds):
         bodies = int(edges[kind + 1] - edges[kind])
         per_body = np.empty((bodies, len(lag)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cgstore.averages.bodies import Bodies, bodies_of
 from cgstore.errors import InputError, PhysicsError
+from cgstore.kernels.unwrapping import add_steps
 from cgstore.schema import check_dataset
 
 __all__ = ["task_frames", "unwrap"]
@@ -29,8 +30,8 @@ class _State:
     wrapped: Float  # (body, xyz) nm, of the last frame, inside the box
     way: Float  # (body, xyz) nm, unwrapped
     drift: Float  # (xyz,) nm, how far the centre of mass of all bodies has come
-    far: NDArray[np.int64]  # (kind,) steps of nearly half a height of the box
-    steps: NDArray[np.int64]  # (kind,) all steps, along each of the three heights
+    far: NDArray[np.int64]  # (kind + 1,) steps of nearly half a height of the box, along each of the three heights
+    frames: int
 
 
 def unwrap(
@@ -123,8 +124,8 @@ def _ways(
     shared = delayed(everything, traverse=False, pure=False)
     state, parts = None, []
     for start, block, box in zip(starts, blocks, boxes, strict=True):
-        wrapped = delayed(_wrapped, pure=False)(shared, block, box, start)
-        advanced = delayed(_advance, pure=False)(shared, state, wrapped, start)
+        centres = delayed(_centres, pure=False)(shared, block, box, start)
+        advanced = delayed(_advance, pure=False)(shared, state, centres, start)
         shape = (min(task, frames - start), len(chosen), 3)
         lazy: Any = da  # dask has no types
         parts.append(lazy.from_delayed(advanced[0], shape, np.float64))
@@ -132,8 +133,8 @@ def _ways(
     return da.concatenate(parts)
 
 
-def _wrapped(shared: tuple[Any, ...], position: np.ndarray, box: np.ndarray | None, first: int) -> Any:
-    """Return centres inside the boxes of their frames, the boxes, and their inverses; no box is zero."""
+def _centres(shared: tuple[Any, ...], position: np.ndarray, box: np.ndarray | None, first: int) -> Any:
+    """Return centres, the boxes, and their inverses; no box is zero."""
     bodies, title = shared[0], shared[-1]
     edges, inverse = _boxes(title, box, len(position), first)
     centre = bodies.centres(position, edges, inverse)
@@ -143,8 +144,6 @@ def _wrapped(shared: tuple[Any, ...], position: np.ndarray, box: np.ndarray | No
             f"unwrap of {title}: frame {first + frame} has a position that is not finite; leave out all frames from "
             "there on, the way across a gap is not known"
         )
-    if box is not None:
-        centre -= np.floor(centre @ inverse) @ edges
     return centre, edges, inverse
 
 
@@ -163,33 +162,24 @@ def _boxes(title: str, box: np.ndarray | None, frames: int, first: int) -> tuple
     return edges, np.ascontiguousarray(np.linalg.inv(edges))
 
 
-def _advance(shared: tuple[Any, ...], state: _State | None, wrapped: Any, first: int) -> tuple[Float, _State]:
+def _advance(shared: tuple[Any, ...], state: _State | None, centres: Any, first: int) -> tuple[Float, _State]:
     """Add the steps of a group of frames to the way so far; return the way of the chosen bodies, and the state."""
     bodies, names, chosen, remove_drift, title = shared
-    centre, edges, inverse = wrapped
-    if state is None:
-        none = np.zeros(len(names), np.int64)
-        state = _State(centre[0], centre[0], np.zeros(3), none, none)
-    step = np.diff(centre, axis=0, prepend=state.wrapped[None])  # (frame, body, xyz) nm
-    turns = step @ inverse
-    step -= np.rint(turns) @ edges
-    far, steps = _count_far(bodies, names, turns - np.rint(turns))
-    far, steps = state.far + far, state.steps + steps
-    _refuse_far(title, names, far, steps, first + len(centre))
-    drift = state.drift + np.cumsum(bodies.mean(step), axis=0)  # (frame, xyz)
-    way = np.cumsum(step, axis=0, out=step)
-    way += state.way
-    last = _State(centre[-1].copy(), way[-1].copy(), drift[-1].copy(), far, steps)
-    found = way[:, chosen]
-    return (found - drift[:, None] if remove_drift else found), last
-
-
-def _count_far(bodies: Bodies, names: Sequence[str], turns: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count steps beyond 0.45 heights of the box, and all, for each kind."""
-    beyond = (np.abs(turns) > _FAR).sum(axis=(0, 2))
-    members = [bodies.kind == name for name in names]
-    far = np.array([beyond[member].sum() for member in members], np.int64)
-    return far, np.array([3 * len(turns) * member.sum() for member in members], np.int64)
+    centre, edges, inverse = centres
+    place = {name: number for number, name in enumerate(names)}
+    # Steps of those that nobody asked for are counted behind the others.
+    kind = np.array([place.get(name, len(names)) for name in bodies.kind.tolist()], np.int64)
+    begin = state is None
+    way, far = np.zeros((len(bodies), 3)), np.zeros(len(names) + 1, np.int64)
+    # A state is never changed: another task may hold it.
+    last = _State(way, way.copy(), np.zeros(3), far, 0) if state is None else state
+    last = _State(last.wrapped.copy(), last.way.copy(), last.drift.copy(), last.far.copy(), last.frames + len(centre))
+    out = np.empty((len(centre), len(chosen), 3))
+    so_far = last.wrapped, last.way, last.drift, last.far
+    add_steps(centre, edges, inverse, bodies.share(), kind, _FAR, begin, *so_far, chosen, remove_drift, out)
+    steps = 3 * (last.frames - 1) * np.bincount(kind, minlength=len(names) + 1)[: len(names)]
+    _refuse_far(title, names, last.far[: len(names)], steps, last.frames)
+    return out, last
 
 
 def _refuse_far(

