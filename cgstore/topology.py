@@ -16,6 +16,7 @@ __all__ = [
     "Topology",
     "angles_of_bonds",
     "dihedrals_of_bonds",
+    "impropers_of_bonds",
     "molecules_of_bonds",
     "pairs_within_bonds",
     "spanning_tree",
@@ -118,6 +119,21 @@ def dihedrals_of_bonds(bond: Int, particles: int) -> Int:
         after = np.sort(graph.indices[graph.indptr[k] : graph.indptr[k + 1]])
         found += [(i, j, k, m) for i in before if i != k for m in after if m not in (i, j)]
     return np.array(found, np.int32).reshape(-1, 4)
+
+
+def impropers_of_bonds(bond: Int, particles: int) -> Int:
+    """Return an improper dihedral of every particle with exactly three bonded neighbours: it, then they, in order.
+
+    Centres of four neighbours make none: their angles alone keep them in shape. Those of rings and branches of rings
+    are as any other.
+
+    >>> impropers_of_bonds(np.array([[3, 1], [1, 0], [1, 2], [2, 4]]), 5).tolist()
+    [[1, 0, 2, 3]]
+    """
+    graph = _adjacency(bond, particles)
+    centre = np.flatnonzero(np.diff(graph.indptr) == 3)
+    ends = np.sort(graph.indices[graph.indptr[centre][:, None] + np.arange(3)], axis=1)
+    return np.concatenate([centre[:, None], ends], axis=1).astype(np.int32)
 
 
 def pairs_within_bonds(bond: Int, particles: int, *, distance: int) -> Int:
