@@ -15,7 +15,7 @@ from cgstore.facets import lipids as known_lipids
 from cgstore.schema import check_dataset, topology_of
 from cgstore.topology import Topology, spanning_tree
 
-__all__ = ["Head", "Lipids", "find_lipids", "hydrogens_of", "lipid_kinds", "named_topology"]
+__all__ = ["Head", "Lipids", "find_lipids", "hydrogens_of", "lipid_kinds", "named_topology", "skeleton_of"]
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -26,6 +26,7 @@ _PHOSPHATE_BEADS = ("PO4", "PO3")
 _HYDROXYL_BEADS = ("ROH",)
 _PHOSPHORUS = (30.0, 32.0)  # u; hydrogen mass repartitioning does not touch it
 _OXYGEN = (12.0, 18.0)  # u; alone, repartitioned, or with the hydrogen of a united atom
+_LIGHT = 5.0  # u; the carbon of a repartitioned methyl is 6
 _HYDROGEN = (0.9, 4.5)  # u; lighter are Drude particles, heavier repartitioned ones are not in use
 
 
@@ -133,16 +134,28 @@ def lipid_kinds(topology: Topology, title: str, lipids: Iterable[str] | None) ->
 def hydrogens_of(topology: Topology) -> Mask:
     """Tell which particles are hydrogens: by name and mass, with one bond at most; (particle,)."""
     bonds = np.bincount(topology.bond.ravel(), minlength=len(topology))
-    named = np.array([bool(re.match(r"\d*[HD]", name)) for name in topology.name.tolist()], bool)
+    named = _matching(topology.name, r"\d*[HD].*")
     light = (topology.mass > _HYDROGEN[0]) & (topology.mass < _HYDROGEN[1])
     return np.asarray(named & light & (bonds <= 1))
+
+
+def skeleton_of(topology: Topology) -> Mask:
+    """Tell which particles chains are made of: beads and heavy atoms, no hydrogens, lone pairs or Drude particles."""
+    light = (topology.mass < _LIGHT) & (topology.mass != 1.0)  # 1 u is what a dataset without masses has
+    return np.asarray(~light & ~hydrogens_of(topology))
+
+
+def _matching(names: NDArray[np.str_], pattern: str) -> Mask:
+    """Tell which names match a pattern as a whole; each distinct name is looked at once."""
+    distinct, place = np.unique(names, return_inverse=True)
+    return np.array([bool(re.fullmatch(pattern, name)) for name in distinct.tolist()], bool)[place]
 
 
 def _phosphates(topology: Topology) -> Mask:
     """Tell which particles are phosphorus atoms or phosphate beads."""
     inside = (topology.mass > _PHOSPHORUS[0]) & (topology.mass < _PHOSPHORUS[1])
     unknown = topology.mass == 1.0  # what a dataset without masses has
-    atom = np.array([bool(re.fullmatch(r"\d*P\d*[A-Z]?", name)) for name in topology.name.tolist()], bool)
+    atom = _matching(topology.name, r"\d*P\d*[A-Z]?")
     bead = np.isin(topology.name, _PHOSPHATE_BEADS) | np.isin(topology.type, _PHOSPHATE_BEADS)
     return np.asarray((atom & (inside | unknown)) | bead)
 
@@ -150,7 +163,7 @@ def _phosphates(topology: Topology) -> Mask:
 def _hydroxyls(topology: Topology) -> Mask:
     """Tell which particles may be the hydroxyl of a sterol."""
     inside = (topology.mass > _OXYGEN[0]) & (topology.mass < _OXYGEN[1])
-    atom = np.char.startswith(np.char.lstrip(topology.name, "0123456789"), "O")
+    atom = _matching(topology.name, r"\d*O.*")
     bead = np.isin(topology.name, _HYDROXYL_BEADS) | np.isin(topology.type, _HYDROXYL_BEADS)
     return np.asarray((atom & inside) | bead)
 
@@ -262,7 +275,7 @@ def _tails(topology: Topology, inside: Mask, is_head: Mask) -> Mask:
     from scipy.sparse.csgraph import dijkstra
 
     number = len(topology)
-    heavy = inside & ~hydrogens_of(topology)
+    heavy = inside & skeleton_of(topology)
     bond = np.asarray(topology.bond, np.int64)
     bond = bond[heavy[bond].all(axis=1)]
     degree = np.bincount(bond.ravel(), minlength=number)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cgstore.averages.carbons import Group, ch_groups, ch_vectors
 from cgstore.averages.counting import result_attrs
 from cgstore.averages.framewise import frame_values, mean_variables, normals
-from cgstore.averages.lipids import hydrogens_of, lipid_kinds, named_topology
+from cgstore.averages.lipids import lipid_kinds, named_topology, skeleton_of
 from cgstore.box import minimum_image
 from cgstore.errors import InputError, PhysicsError
 from cgstore.molecules import variants_of
@@ -157,10 +157,10 @@ def bond_order(ds: xr.Dataset, *, lipids: str | Iterable[str] | None = None, nor
     topology = named_topology(ds)
     kinds = lipid_kinds(topology, title, lipids)
     found: dict[tuple[str, int, tuple[str, ...]], list[Index]] = {}
-    hydrogen = hydrogens_of(topology)
+    heavy = skeleton_of(topology)
     for variant in variants_of(topology, kinds):
         for ends in variant.bond.tolist():
-            if not hydrogen[variant.atoms[0, ends]].any():
+            if heavy[variant.atoms[0, ends]].all():
                 names = tuple(str(variant.name[end]) for end in ends)
                 key = (variant.kind, int(variant.number[ends[0]]), names)
                 found.setdefault(key, []).append(variant.atoms[:, ends])

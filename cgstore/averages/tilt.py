@@ -12,7 +12,7 @@ from cgstore.averages.counting import Counter, Histogram, count_blocks, result_a
 from cgstore.averages.estimates import distribution_of_blocks
 from cgstore.averages.framewise import frame_values, mean_variables, normals
 from cgstore.averages.leaflets import MIDDLE, NEITHER, REACH, check_reach, sides_of
-from cgstore.averages.lipids import Head, Lipids, find_lipids, hydrogens_of, named_topology
+from cgstore.averages.lipids import Head, Lipids, find_lipids, named_topology, skeleton_of
 from cgstore.errors import InputError
 
 __all__ = ["tilt", "tilt_distribution"]
@@ -222,7 +222,7 @@ def _question(
 def _chains(ds: xr.Dataset, lipids: Lipids, title: str) -> tuple[Index, Index, Index]:
     """Return where each chain begins and ends, as places among the kept particles, and the lipid of each."""
     topology = named_topology(ds)
-    heavy = ~hydrogens_of(topology)
+    heavy = skeleton_of(topology)
     bond = topology.bond[heavy[topology.bond].all(axis=1)]
     degree = np.bincount(bond.ravel(), minlength=len(topology))[lipids.particle]
     found = []

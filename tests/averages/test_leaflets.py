@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cgstore
@@ -66,6 +66,7 @@ def wrapped(ds):
     return ds.assign(position=(ds.position.dims, ((fraction % 1.0) @ box).astype(np.float32)))
 
 
+@settings(max_examples=40)
 @given(
     amplitude=st.floats(-2.0, 2.0),
     shift=st.tuples(*[st.floats(-30.0, 30.0)] * 3),
@@ -123,7 +124,7 @@ def test_sterols_between_the_leaflets_and_lipids_in_the_water_are_in_neither():
     flat[:, :, 2] = 6.0 + np.array([[0.2], [-0.3]])  # lie in the middle
     flat[:, :, 0] += np.linspace(0.0, 0.8, 5)
     away = lipid[[3, 60]].copy()
-    away[0, :, 2], away[1, :, 2] = 11.4, 0.3  # adsorbed somewhere else, on both sides of the cut
+    away[:, :, 2] = 10.0 + DISTANCE, 2.1 - DISTANCE  # upright in the water, the first one across the cut
     ds = as_dataset(np.concatenate([lipid, flat, away]), box)
     np.testing.assert_array_equal(leaflets(ds), [*side, 0, 0, 0, 0])
 
@@ -163,13 +164,14 @@ def test_nothing_is_computed_before_it_is_asked_for(no_computing):
 def test_tails_end_where_the_bonds_end_and_not_at_the_head_group():
     ds = xr.Dataset(
         {
-            "position": (("frame", "particle", "xyz"), np.zeros((1, 6, 3))),
-            "bond": (("bond", "bond_end"), [[0, 1], [1, 2], [2, 3], [3, 4], [2, 5]]),
+            "position": (("frame", "particle", "xyz"), np.zeros((1, 8, 3))),
+            "bond": (("bond", "bond_end"), [[0, 1], [1, 2], [2, 3], [3, 4], [2, 5], [4, 6], [4, 7]]),
+            "mass": ("particle", [72.0] * 6 + [1.008, 0.4]),
         },
         {
-            "name": ("particle", ["NC3", "PO4", "GL", "C1A", "C2A", "C1B"]),
-            "molecule": ("particle", [0] * 6),
-            "molecule_kind": ("particle", ["DMPC"] * 6),
+            "name": ("particle", ["NC3", "PO4", "GL", "C1A", "C2A", "C1B", "H1", "DC2A"]),  # a Drude particle
+            "molecule": ("particle", [0] * 8),
+            "molecule_kind": ("particle", ["DMPC"] * 8),
         },
     )
     found = find_lipids(ds)

@@ -116,15 +116,17 @@ def test_sterols_count_for_the_area_and_not_for_the_thickness():
 
 def test_the_error_covers_the_correlation():
     random = np.random.default_rng(3)
-    off = []
+    off, times = [], []
     for _ in range(60):
         plane = np.sqrt(25.0 + 0.5 * correlated(2000, time=10.0, seed=random.integers(10**9)))
         ds = bilayer(1).isel(frame=[0] * 2000)
         ds = ds.assign(box=(ds.box.dims, np.stack([plane, plane, np.full(2000, 10.0)], 1)[:, None] * np.eye(3)))
         found = area_per_lipid(ds.assign_coords(time=("frame", 5.0 * np.arange(2000))))
         off.append(float((found.area_per_lipid - 2.0) / found.area_per_lipid_error))
-        assert 25.0 < found.area_per_lipid_correlation_time < 100.0  # ps; it is 50
-    assert 0.7 < np.std(off) < 1.35
+        times.append(float(found.area_per_lipid_correlation_time))
+    assert 35.0 < np.median(times) < 70.0  # ps; it is 50
+    assert np.isnan(off).mean() < 0.1  # a run of a hundred correlation times is not always known to be long enough
+    assert 0.7 < np.nanstd(off) < 1.5  # 4.5 without the correlation
 
 
 def test_frames_count_with_their_weight():
@@ -147,6 +149,18 @@ def test_compressibility_of_a_breathing_box_is_recovered_with_its_error():
         errors.append(float(found.area_compressibility_error))
     assert np.mean(values) == pytest.approx(expected, rel=0.06)  # without the jackknife 1.5 % more, and noise of 2 %
     assert 0.7 < np.std((np.array(values) - expected) / errors) < 1.4
+
+
+def test_what_short_runs_take_for_the_mean_is_added_to_the_variance():
+    random = np.random.default_rng(8)
+    compliance = []
+    for _ in range(200):
+        plane = np.sqrt(25.0 + 0.5 * correlated(200, time=8.0, seed=random.integers(10**9)))
+        box = np.stack([plane, plane, np.full(200, 10.0)], 1)[:, None] * np.eye(3)
+        found = area_compressibility(xr.Dataset({"box": (("frame", "box_vector", "xyz"), box)}), temperature=300.0)
+        compliance.append(1.0 / float(found.area_compressibility))
+    ratio = np.mean(compliance) * BOLTZMANN * 300.0 * 25.0 / 0.25
+    assert ratio == pytest.approx(1.0, abs=0.05)  # 0.92 without that
 
 
 def test_a_box_that_does_not_change_has_no_compressibility_and_no_temperature_is_said():

@@ -103,6 +103,18 @@ def test_lipids_that_differ_for_ever_show_in_the_scatter_among_lipids():
     np.testing.assert_allclose(found.order_parameter_lipid_error, np.std([1, 1, -0.5, -0.5], ddof=1) / 2)
 
 
+def test_frames_count_with_their_weight():
+    position = np.zeros((6, 4, 3))
+    position[:, 1::2, 2] = 0.1
+    position[3:, 1::2] = [0.1, 0, 0]
+    position[3:, 3] = [0.1, 0, 0.1]
+    ds = molecules(position, ["C1", "H1"], [[0, 1]], number=2)
+    found = order_parameters(ds.assign(weight=("frame", [1.0] * 3 + [0.5] * 3)), lipids="LIP", carbons="all")
+    lipid = np.array([(3 * 1.0 - 1.5 * 0.5) / 4.5, (3 * 1.0 + 1.5 * 0.25) / 4.5])
+    np.testing.assert_allclose(found.order_parameter, lipid.mean())
+    np.testing.assert_allclose(found.order_parameter_lipid_error, np.std(lipid, ddof=1) / np.sqrt(2))
+
+
 # The neighbours of a carbon at ideal angles, and where its hydrogens are.
 _T = np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3.0)
 _CASES = {
@@ -208,7 +220,7 @@ def test_what_is_not_there_is_said(dmpc):
         order_parameters(ds)
     with pytest.raises(InputError, match="for beads there is bond_order"):
         order_parameters(dmpc["dmpc_303k/r1/cg"].open())
-    with pytest.raises(PhysicsError, match="frame 0 has positions of lipids that are not finite, or two"):
+    with pytest.raises(PhysicsError, match=r"frame \d has positions of lipids that are not finite, or two"):
         order_parameters(ds, lipids="LIP", carbons="all").compute()
     with pytest.raises(InputError, match="found 2 hydrogens on carbon C1 of LIP, which is bonded to 1 other"):
         order_parameters(

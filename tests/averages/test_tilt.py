@@ -108,3 +108,22 @@ def test_questions_without_an_answer_say_why():
         tilt(ds.isel(bond=slice(0, 0)), of="chain")
     with pytest.raises(NotFound, match="72 SOL"):
         tilt(bilayer(10.0, kind="SOL").assign_coords(name=("particle", ["W"] * 576)))
+
+
+def test_particles_that_are_no_atoms_do_not_end_a_chain():
+    ds = bilayer(17.0)
+    at = np.flatnonzero(np.isin(ds.name, ["C2A", "C3B"]))  # beads with a Drude particle each
+    position = np.concatenate([ds.position, ds.position[:, at] + 0.01], axis=1)
+    bond = np.concatenate([ds.bond, np.stack([at, ds.sizes["particle"] + np.arange(len(at))], 1)])
+    both = {name: np.concatenate([ds[name], ds[name][at]]) for name in ("molecule", "molecule_kind")}
+    both["name"] = np.concatenate([ds.name, ["D"] * len(at)])
+    more = xr.Dataset(
+        {
+            "position": (ds.position.dims, position),
+            "box": ds.box.variable,
+            "bond": (ds.bond.dims, bond),
+            "mass": ("particle", np.repeat([72.0, 0.4], [ds.sizes["particle"], len(at)])),
+        },
+        {name: ("particle", values) for name, values in both.items()},
+    )
+    np.testing.assert_allclose(tilt(more, of="chain").tilt, 17.0, atol=1e-5)
