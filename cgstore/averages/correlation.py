@@ -85,6 +85,33 @@ def inefficiencies(residual: ArrayLike, mean: ArrayLike) -> Float:
     return np.maximum(g, 1.0)
 
 
+def inefficiency_of(series: ArrayLike) -> float:
+    """Return the statistical inefficiency of one series of some hundred values, as `inefficiencies`, all lags at once.
+
+    Parameters
+    ----------
+    series : (block,)
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(2).normal(size=200).cumsum()
+    >>> bool(np.isclose(inefficiency_of(x), inefficiencies((x - x.mean())[:, None], [1.0])[1]))
+    True
+    """
+    values = np.asarray(series, np.float64)
+    blocks = len(values)
+    residual = values - values.mean()
+    lag = np.arange(max(blocks // 2, 1))
+    covariance = np.correlate(residual, residual, "full")[blocks - 1 :][lag] / (blocks - lag)
+    if len(lag) < 2 or covariance[0] <= 0.0:
+        return 1.0
+    total = covariance[0] + 2.0 * np.cumsum(covariance[1:])
+    put_back = total / np.maximum(1.0 - (2.0 * lag[1:] + 1.0) / blocks, 0.05)
+    g = put_back / (covariance[0] + np.maximum(put_back, 0.0) / blocks)
+    closed = lag[1:] + 1 > _WINDOW * g
+    return max(float(g[int(closed.argmax()) if closed.any() else -1]), 1.0)
+
+
 def doubtful(inefficiency: ArrayLike, blocks: int) -> Float:
     """Return the upper end of what an inefficiency may be: one standard error above it.
 

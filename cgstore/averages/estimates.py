@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from cgstore.averages.correlation import Parts, error_factor, inefficiencies, merged_length, parts_of
+from cgstore.averages.flags import flags_of_blocks
 
 __all__ = ["Estimate", "distribution_of_blocks", "jackknife_scatter", "mean_and_error"]
 
@@ -116,8 +117,8 @@ def distribution_of_blocks(blocks: xr.Dataset, *, name: str, count: str) -> xr.D
 
     Returns
     -------
-    dataset with these on (kind, bin), `correlation_time` in ps and the number of `blocks` on (kind); both of the
-    latter begin with `NAME_` when `count` does
+    dataset with these on (kind, bin); on (kind) `correlation_time` in ps, the number of `blocks`, and the flags of
+    `cgstore.averages.flags.flags_of_blocks`, which all begin with `NAME_` when `count` does
 
     Notes
     -----
@@ -125,7 +126,8 @@ def distribution_of_blocks(blocks: xr.Dataset, *, name: str, count: str) -> xr.D
     block cannot be told from none and reads as half a block.
     """
     kind, bin = blocks["norm"].dims
-    spacing = blocks["frame_spacing"] * blocks.attrs["block_length"]
+    # Without times, which some files have as zeros, no time is known either.
+    spacing = blocks["frame_spacing"].where(blocks["frame_spacing"] > 0) * blocks.attrs["block_length"]
     whole = blocks.chunk(block=-1) if blocks.chunks else blocks
     mean, error, inefficiency, number = xr.apply_ufunc(
         mean_and_error,
@@ -151,6 +153,7 @@ def distribution_of_blocks(blocks: xr.Dataset, *, name: str, count: str) -> xr.D
                 units="ps", long_name="correlation time"
             ),
             f"{prefix}blocks": number.assign_attrs(units="1", long_name="blocks behind the error"),
+            **{f"{prefix}{flag}": array for flag, array in flags_of_blocks(blocks).data_vars.items()},
         },
         attrs={key: value for key, value in blocks.attrs.items() if key != "block_length"},
     )
