@@ -1,16 +1,18 @@
 """Commands on results: computed and kept, explained, drawn, reported."""
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cgstore.cli.shell import Shell, align, command
+from cgstore.cli.shell import Shell, align, command, with_error
 
 __all__ = ["app"]
 
 app = typer.Typer()
 _RESULTS = "Results"
+_SINGLE = ((), ("kind",), ("molecule_kind",))  # dims of what is a number, or one for each kind of molecule
 
 Spec = Annotated[Path | None, typer.Option(help="TOML file of what to compute, and how finely.", metavar="FILE")]
 Name = Annotated[str, typer.Argument(help="A dataset, system/run/level.", metavar="NAME")]
@@ -45,12 +47,37 @@ def distributions(
             sizes = {str(dim): size for node in tree.subtree for dim, size in node.sizes.items()}
             counts = {dim: size for dim, size in sizes.items() if dim == "pair" or dim.endswith("_kind")}
             others = [name for name in tree if name not in ("rdf", "bonded")]
-            answers.append({"name": entry.name, "computed": computed, "distributions": counts, "others": others})
+            values = _values(tree)
+            answers.append(
+                {"name": entry.name, "computed": computed, "distributions": counts, "others": others, "values": values}
+            )
             counted = [f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size]
             words = ", ".join([*counted, *(name.replace("_", " ") for name in others)])
             lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {words}")
+            rows = [
+                [item["what"], f"{with_error(item['value'], item['error'])} {item['unit']}".strip(), item["note"]]
+                for item in values
+            ]
+            lines += [f"  {line}" for line in align(rows).splitlines()]
             progress("distributions", number + 1, len(entries))
     shell.answer(answers, "\n".join(lines))
+
+
+def _values(tree: Any) -> list[dict[str, Any]]:
+    """Gather the single numbers of a result with their errors: one each, or one for each kind of molecule."""
+    found = []
+    for node in tree.children.values():
+        ds = node.to_dataset()
+        for name in [name for name in ds.data_vars if f"{name}_error" in ds]:
+            array, error = ds[name], ds[f"{name}_error"]
+            what, unit = str(array.attrs.get("long_name", name)), str(array.attrs.get("units", ""))
+            for place in product(*map(range, array.shape)) if array.dims in _SINGLE else ():
+                of = "".join(f" of {array[dim].values[k]}" for dim, k in zip(array.dims, place, strict=True))
+                value, spread = float(array.values[place]), float(error.values[place])
+                # Where a coefficient cannot be told, its result says why.
+                note = str(ds["reason"].values[place]) if name == "diffusion" and "reason" in ds else ""
+                found.append({"what": what + of, "value": value, "error": spread, "unit": unit, "note": note})
+    return found
 
 
 def _explain(shell: Shell, entries: Any, wanted: Any) -> None:
