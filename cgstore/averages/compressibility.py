@@ -7,8 +7,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.averages.counting import result_attrs
-from cgstore.averages.estimates import mean_and_error
 from cgstore.averages.framewise import box_area
+from cgstore.averages.series import mean_of_series
 from cgstore.errors import InputError, PhysicsError
 from cgstore.units import BOLTZMANN
 
@@ -116,9 +116,9 @@ def _modulus(area: Float, weight: Float, *, thermal: float) -> tuple[Float, Floa
     if not variance > (_SAME_AREA * middle) ** 2:
         return np.array(np.nan), np.array(np.nan)
     # The variance about the mean of the run lacks the variance of that mean, unknown in a run that is too short.
-    of_mean = mean_and_error((area * weight)[None, :, None], weight).error[0, 0]
+    of_mean = mean_of_series(area[None], weight=weight).error[0]
     variance += 0.0 if np.isnan(of_mean) else of_mean**2
     value = thermal * middle / variance
     pseudo = value * (1.0 + (area - middle) / middle - (scatter - variance) / variance)
-    error = mean_and_error((pseudo * weight)[None, :, None], weight).error[0, 0]
+    error = mean_of_series(pseudo[None], weight=weight).error[0]
     return np.asarray(value), np.asarray(error if np.isfinite(of_mean) else np.nan)

@@ -10,7 +10,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from cgstore.averages.counting import frame_spacing
-from cgstore.averages.estimates import mean_and_error
+from cgstore.averages.series import mean_of_series
 from cgstore.errors import InputError, PhysicsError
 
 __all__ = ["box_area", "frame_values", "mean_variables", "normals"]
@@ -230,7 +230,7 @@ def mean_variables(
 
     Notes
     -----
-    Errors come from blocks longer than the correlation time, see `cgstore.averages.estimates.mean_and_error`; each
+    Errors come from blocks longer than the correlation time, see `cgstore.averages.series.mean_of_series`; each
     entry of `dims` has its own correlation time.
 
     Examples
@@ -278,8 +278,9 @@ def _means(values: Float, weight: Float) -> tuple[Float, Float, Float, NDArray[n
     for place in np.ndindex(shape):
         counted = weight[place] > 0
         if counted.any():
-            product = np.where(counted, values[place], 0.0) * weight[place]
-            found = mean_and_error(product[None, :, None], weight[place])
-            mean[place], error[place] = found.mean[0, 0], found.error[0, 0]
+            # Values that do not count may be NaN; one that does keeps a constant series constant.
+            series = np.where(counted, values[place], values[place][counted.argmax()])
+            found = mean_of_series(series[None], weight=weight[place])
+            mean[place], error[place] = found.mean[0], found.error[0]
             inefficiency[place], blocks[place] = found.inefficiency[0], found.blocks[0]
     return mean, error, inefficiency, blocks
