@@ -234,12 +234,11 @@ def _count(
     first: int,
 ) -> list[tuple[NDArray[np.uint32], NDArray[np.float64]]]:
     """Count the pairs of every frame."""
-    frames = len(position)
-    counts, total = np.zeros((frames, *shape), np.int64), np.zeros((frames, *shape))
-    arguments = (position, box, np.ones(frames), 1, *question, counts, total)
+    counts = np.zeros((len(position), *shape), np.uint32)
+    arguments: tuple[Any, ...] = (position, box, *question, counts)
     bad = count_pairs(*arguments)
     if bad >= 0:
         raise PhysicsError(
             f"rdf of {title}: frame {first + bad} has a position that is not finite; leave that frame out"
         )
-    return [(counts.astype(np.uint32), volume(box))]
+    return [(counts, volume(box))]

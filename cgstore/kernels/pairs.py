@@ -1,317 +1,352 @@
 """Pair distances of all type pairs counted into bins, frame by frame, in any periodic box.
 
-Particles are sorted into columns of cells, so that the neighbours of a particle in one column are one contiguous
-run; the periodic image is a lattice vector taken off the particle, once per run. All arithmetic is float64.
-Correct for distances up to half the smallest height of the box.
+Blocks of sixteen particles (see `columns`) meet every particle that is within the longest distance of their bounds.
+What is counted depends on the wrapped coordinates on their grid only: not on the order of particles, the shape of the
+columns, the processor or the number of threads. Sums and differences of coordinates are exact; squares, sums and the
+root are rounded to float32.
 """
 
-import math
+from typing import Literal
 
 import numpy as np
 from numba import njit
 
-__all__ = ["count_pairs"]
+from cgstore.kernels import compress
+from cgstore.kernels.columns import BLOCK, bound, grid, invert, order, plan, stencil, wrap
 
-# Cost of the two ways, measured on a Zen 4 core, in nanoseconds: a candidate in a run, a run by itself (mispredicted
-# loop exits), a pair with its own minimum image. They decide what is quickest, never what is counted.
-CANDIDATE, RUN, NEAREST = 1.1, 50.0, 1.8
-THINNEST = 2  # at most so many columns in r_max; thinner ones have too short runs
-DEPTH = 10  # cells in r_max along the columns; thin ones, because a run has two ends
-SPILL = 4  # distances beyond r_max spread over so many times the bins: one spill bin would be one address for all
+__all__ = ["count_pairs", "paths"]
 
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _invert(box, inverse):  # type: ignore[no-untyped-def]
-    """Write the inverse of a box; its columns are the reciprocal vectors."""
-    volume = 0.0
-    for d in range(3):
-        e, f = (d + 1) % 3, (d + 2) % 3
-        for k in range(3):
-            m, n = (k + 1) % 3, (k + 2) % 3
-            inverse[k, d] = box[e, m] * box[f, n] - box[e, n] * box[f, m]
-    for k in range(3):
-        volume += box[0, k] * inverse[k, 0]
-    inverse[:] /= volume
+Path = Literal["auto", "plain", "avx512"]
+SLOTS = 4096  # places of bins that wait to be counted
+SPILL = 512  # bins for what is too far, plain path only: one for all would be one address for all
+ROUNDING = 8.0  # units of the grid by which distances may differ from those of the particles
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _stencil(box, shape, r_max, stencil):  # type: ignore[no-untyped-def]
-    """List (da, db, first dc, last dc) of one half of the neighbouring columns; return how many and their cells.
-
-    Coordinates differ by `s a + t b + u c` with s and t known to one cell; across c the distance is at least that of
-    two parallelograms, and what is left of r_max bounds u.
-    """
-    a, b, c = box[0], box[1], box[2]
-    edge = math.sqrt((c * c).sum())
-    tilt_a, tilt_b = (a * c).sum() / edge, (b * c).sum() / edge
-    aa = (a * a).sum() - tilt_a * tilt_a
-    bb = (b * b).sum() - tilt_b * tilt_b
-    ab = (a * b).sum() - tilt_a * tilt_b
-    reach_a = math.ceil(r_max * shape[0] / math.sqrt(aa - ab * ab / bb))
-    reach_b = math.ceil(r_max * shape[1] / math.sqrt(bb - ab * ab / aa))
-    columns = cells = 0
-    for da in range(reach_a + 1):
-        for db in range(-reach_b if da > 0 else 0, reach_b + 1):
-            s = ((da - 1) / shape[0], (da + 1) / shape[0])
-            t = ((db - 1) / shape[1], (db + 1) / shape[1])
-            gap = 0.0
-            if not (s[0] <= 0.0 <= s[1] and t[0] <= 0.0 <= t[1]):
-                gap = np.inf  # the nearest point lies on an edge of the parallelogram of differences
-                for end in range(2):
-                    t_near = min(max(-s[end] * ab / bb, t[0]), t[1])
-                    s_near = min(max(-t[end] * ab / aa, s[0]), s[1])
-                    gap = min(gap, s[end] * s[end] * aa + 2.0 * s[end] * t_near * ab + t_near * t_near * bb)
-                    gap = min(gap, s_near * s_near * aa + 2.0 * s_near * t[end] * ab + t[end] * t[end] * bb)
-            if gap >= r_max * r_max:
-                continue
-            rest = math.sqrt(r_max * r_max - gap)
-            low = min(s[0] * tilt_a, s[1] * tilt_a) + min(t[0] * tilt_b, t[1] * tilt_b)
-            high = max(s[0] * tilt_a, s[1] * tilt_a) + max(t[0] * tilt_b, t[1] * tilt_b)
-            own = da == 0 and db == 0
-            stencil[columns, 0], stencil[columns, 1] = da, db
-            stencil[columns, 2] = 0 if own else math.floor(-(high + rest) / edge * shape[2])
-            stencil[columns, 3] = math.ceil((rest - low) / edge * shape[2])
-            cells += stencil[columns, 3] - stencil[columns, 2] + 1
-            columns += 1
-    return columns, cells
+def paths() -> tuple[Path, ...]:
+    """Return the ways to count on this machine, the quickest first; all count the same."""
+    return ("avx512", "plain") if compress.available() else ("plain",)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _plan(box, inverse, particles, r_max, shape, trial, stencil):  # type: ignore[no-untyped-def]
-    """Choose the shape of the cells that costs least; return the columns of its stencil, 0 for all pairs."""
-    best, cost, chosen = 0, NEAREST * 0.5 * particles, 0
-    height = np.empty(3)
-    for d in range(3):
-        height[d] = 1.0 / math.sqrt((inverse[:, d] * inverse[:, d]).sum())
-    for fineness in range(1, THINNEST + 1):
-        trial[0] = max(1, int(height[0] * fineness / r_max))
-        trial[1] = max(1, int(height[1] * fineness / r_max))
-        trial[2] = max(1, int(height[2] * DEPTH / r_max))
-        while trial[0] * trial[1] * trial[2] > 64 * particles + 64:  # a few particles in a huge box
-            for d in range(3):
-                trial[d] = (trial[d] + 1) // 2
-        columns, cells = _stencil(box, trial, r_max, stencil)
-        expected = RUN * columns + CANDIDATE * cells * particles / (trial[0] * trial[1] * trial[2])
-        if expected < cost:
-            cost, best = expected, fineness
-            shape[:] = trial
-    if best > 0:
-        chosen, _ = _stencil(box, shape, r_max, stencil)
-    return chosen
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _sort(position, chosen, box, inverse, shape, start, cell, wrapped, at, rank):  # type: ignore[no-untyped-def]
-    """Wrap the chosen particles and sort them by cell; return False when a position is not finite."""
-    start[:] = 0
-    for i in range(len(chosen)):
-        x, y, z = position[chosen[i], 0], position[chosen[i], 1], position[chosen[i], 2]
-        k = 0
-        for d in range(3):
-            s = x * inverse[0, d] + y * inverse[1, d] + z * inverse[2, d]
-            if not math.isfinite(s):
-                return False
-            s -= math.floor(s)
-            wrapped[i, d] = s
-            k = k * shape[d] + min(int(s * shape[d]), shape[d] - 1)
-        cell[i] = k
-        start[k + 2] += 1
-    for k in range(2, len(start)):
-        start[k] += start[k - 1]
-    for i in range(len(chosen)):
-        n = start[cell[i] + 1]
-        start[cell[i] + 1] += 1
-        rank[i] = n
-        for d in range(3):
-            at[d, n] = wrapped[i, 0] * box[0, d] + wrapped[i, 1] * box[1, d] + wrapped[i, 2] * box[2, d]
-    return True
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _spill_partners(i, first, last, who, rank, partner_start, partner, slot, spill):  # type: ignore[no-untyped-def]
-    """Send the excluded partners of particle i that lie in the run to the spill bins."""
-    for p in range(partner_start[who[i]], partner_start[who[i] + 1]):
-        j = rank[partner[p]]
-        if first <= j < last:
-            slot[j - first] = spill
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _count_columns(  # type: ignore[no-untyped-def]
-    box,
-    shape,
-    stencil,
-    columns,
-    start,
-    at,
-    offset,
-    group,
-    who,
-    rank,
-    partner_start,
-    partner,
-    inverse_width,
-    types,
-    bins,
-    slot,
-    h,
-):
-    """Count the pairs of one frame, column by column; `h` holds type × type × bin and then the spill bins."""
-    x, y, z = at[0], at[1], at[2]
-    limit, spill, last_spill = np.int32(bins), np.int32(types * types * bins), np.int32((SPILL - 1) * bins)
-    for column in range(shape[0] * shape[1]):
-        for q in range(columns):
-            a = column // shape[1] + stencil[q, 0]
-            b = column % shape[1] + stencil[q, 1]
-            image_a, image_b = a // shape[0], b // shape[1]
-            other = ((a - image_a * shape[0]) * shape[1] + b - image_b * shape[1]) * shape[2]
-            own = stencil[q, 0] == 0 and stencil[q, 1] == 0
-            for c in range(shape[2]):
-                i0, i1 = start[column * shape[2] + c], start[column * shape[2] + c + 1]
-                low, high = c + stencil[q, 2], c + stencil[q, 3]
-                while i0 < i1 and low <= high:  # once, or once more per seam
-                    image_c = low // shape[2]
-                    top = min(high, image_c * shape[2] + shape[2] - 1)
-                    j0 = start[other + low - image_c * shape[2]]
-                    j1 = start[other + top - image_c * shape[2] + 1]
-                    low = top + 1
-                    shift_x = image_a * box[0, 0] + image_b * box[1, 0] + image_c * box[2, 0]
-                    shift_y = image_a * box[0, 1] + image_b * box[1, 1] + image_c * box[2, 1]
-                    shift_z = image_a * box[0, 2] + image_b * box[1, 2] + image_c * box[2, 2]
-                    for i in range(i0, i1):
-                        first = i + 1 if own and image_c == 0 else j0
-                        if first >= j1:
-                            continue
-                        x_i, y_i, z_i = x[i] - shift_x, y[i] - shift_y, z[i] - shift_z
-                        offset_i, group_i = types * offset[i], group[i]
-                        # Unsigned indices spare the test for negative ones, which would stop the vectorisation.
-                        j, n = np.uint64(first), np.uint64(j1 - first)
-                        for k in range(n):
-                            dx, dy, dz = x[j + k] - x_i, y[j + k] - y_i, z[j + k] - z_i
-                            bin_k = np.int32(math.sqrt(dx * dx + dy * dy + dz * dz) * inverse_width)
-                            beyond = spill + min(bin_k, last_spill)
-                            counted = bin_k < limit and group[j + k] != group_i
-                            slot[k] = bin_k + offset[j + k] + offset_i if counted else beyond
-                        _spill_partners(i, first, j1, who, rank, partner_start, partner, slot, spill)
-                        for k in range(n):
-                            h[np.uint32(slot[k])] += 1
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _count_all(  # type: ignore[no-untyped-def]
-    box, inverse, at, offset, group, who, rank, partner_start, partner, inverse_width, types, bins, slot, h
-):
-    """Count the pairs of one frame, each with its own minimum image: for few particles or most of the box."""
-    x, y, z = at[0], at[1], at[2]
-    limit, spill, last_spill = np.int32(bins), np.int32(types * types * bins), np.int32((SPILL - 1) * bins)
-    for i in range(len(rank) - 1):
-        x_i, y_i, z_i = x[i], y[i], z[i]
-        offset_i, group_i = types * offset[i], group[i]
-        j, n = np.uint64(i + 1), np.uint64(len(rank) - i - 1)
-        for k in range(n):
-            dx, dy, dz = x[j + k] - x_i, y[j + k] - y_i, z[j + k] - z_i
-            s = np.rint(dx * inverse[0, 0] + dy * inverse[1, 0] + dz * inverse[2, 0])
-            t = np.rint(dx * inverse[0, 1] + dy * inverse[1, 1] + dz * inverse[2, 1])
-            u = np.rint(dx * inverse[0, 2] + dy * inverse[1, 2] + dz * inverse[2, 2])
-            dx -= s * box[0, 0] + t * box[1, 0] + u * box[2, 0]
-            dy -= s * box[0, 1] + t * box[1, 1] + u * box[2, 1]
-            dz -= s * box[0, 2] + t * box[1, 2] + u * box[2, 2]
-            bin_k = np.int32(math.sqrt(dx * dx + dy * dy + dz * dz) * inverse_width)
-            beyond = spill + min(bin_k, last_spill)
-            counted = bin_k < limit and group[j + k] != group_i
-            slot[k] = bin_k + offset[j + k] + offset_i if counted else beyond
-        _spill_partners(i, i + 1, len(rank), who, rank, partner_start, partner, slot, spill)
-        for k in range(n):
-            h[np.uint32(slot[k])] += 1
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def count_pairs(  # type: ignore[no-untyped-def]
-    position, box, factor, length, chosen, type_index, group, partner_start, partner, row, width, count, total
-):
+    position, box, chosen, type_index, group, partner_start, partner, row, width, counts, *, path: Path = "auto"
+) -> int:
     """Count the distances of all pairs of chosen particles, with the minimum image, into bins of equal width.
 
     Parameters
     ----------
     position : (frame, particle, xyz) float32 nm, wrapped or not
     box : (frame, box_vector, xyz) float64 nm; twice the last edge of the bins must fit between any two faces
-    factor : (frame,) float64, what a count of this frame adds to `total`
-    length : frames per block; frame f belongs to block f // length
     chosen : (chosen,) int64, the particles that take part
     type_index : (chosen,) int32, their types, from 0
     group : (chosen,) int32; pairs within one group are left out, so give every particle its own for none
     partner_start, partner : (chosen + 1,) and (excluded,) int64; particle i, in the numbering of `chosen`, makes no
-        pair with `partner[partner_start[i]:partner_start[i + 1]]`; listed from both sides
+        pair with `partner[partner_start[i]:partner_start[i + 1]]`; listed from both sides, once each
     row : (type, type) int64, symmetric; the row of the results for two types, -1 where nobody asks
     width : nm
-    count, total : (block, row, bin) int64 and float64; added to
+    counts : (frame, row, bin) uint32; added to
+    path : how, see `paths`; the quickest by default. The results are the same bits
 
     Returns
     -------
     The first frame with a position that is not finite, where counting stopped; -1 if all is well.
+
+    Notes
+    -----
+    Coordinates are rounded to a grid, a power of two of a nanometre between 6·10⁻⁸ and 1.2·10⁻⁷ of the box, which is
+    about what float32 holds of them. A pair whose distance is nearer to the edge of a bin than a few units may be
+    counted on its other side, and one that is nearer to half the smallest height of the box than 8 units is beyond it.
+    An unsigned 32-bit number holds the pairs of a frame of up to 92 682 particles.
     """
-    particles, types, bins = len(chosen), len(row), count.shape[2]
-    r_max = bins * width * (1.0 + 1e-9)  # cells must not lose what rounds to just below the last edge
-    inverse, shape, trial = np.empty((3, 3)), np.ones(3, np.int64), np.ones(3, np.int64)
-    stencil = np.empty(((THINNEST + 2) * (2 * THINNEST + 3), 4), np.int64)
-    cell, rank, who = np.empty(particles, np.int64), np.empty(particles, np.int64), np.empty(particles, np.int64)
-    wrapped, at = np.empty((particles, 3)), np.empty((3, particles))
-    offset, group_at = np.empty(particles, np.int32), np.empty(particles, np.int32)
-    slot = np.empty(particles + 1, np.int32)
-    h = np.zeros(types * types * bins + SPILL * bins, np.uint32)
-    for f in range(len(position)):
-        _invert(box[f], inverse)
-        shape[:] = 1
-        columns = _plan(box[f], inverse, particles, r_max, shape, trial, stencil)
-        start = np.empty(shape[0] * shape[1] * shape[2] + 2, np.int64)
-        if not _sort(position[f], chosen, box[f], inverse, shape, start, cell, wrapped, at, rank):
-            return f
-        for i in range(particles):
-            who[rank[i]] = i
-            offset[rank[i]] = type_index[i] * bins
-            group_at[rank[i]] = group[i]
-        h[:] = 0
-        if columns > 0:
-            _count_columns(
-                box[f],
-                shape,
-                stencil,
-                columns,
-                start,
-                at,
-                offset,
-                group_at,
-                who,
-                rank,
-                partner_start,
-                partner,
-                1.0 / width,
-                np.int32(types),
-                bins,
-                slot,
-                h,
+    wide = 1 if (paths()[0] if path == "auto" else path) == "avx512" else None
+    alone = len(np.unique(group)) == len(group)
+    owner = np.repeat(np.arange(len(chosen)), np.diff(partner_start))
+    once = (owner < partner) & (group[owner] != group[partner])
+    excluded = np.stack([owner[once], partner[once]])
+    return int(_count_frames(position, box, chosen, type_index, group, alone, excluded, row, width, counts, wide))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _aligned(rows, length):  # type: ignore[no-untyped-def]
+    """Return an array of float32 whose rows begin at multiples of 64 bytes."""
+    memory = np.empty(rows * length + BLOCK, np.float32)
+    skip = (-(memory.ctypes.data >> 2)) % BLOCK
+    return memory[skip : skip + rows * length].reshape(rows, length)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _cutoff(box_inverse, unit, bins, width, scale):  # type: ignore[no-untyped-def]
+    """Return the least square of a distance, in units of the grid, that is beyond the bins or half the box."""
+    height = np.inf
+    for d in range(3):
+        height = min(height, 1.0 / np.sqrt((box_inverse[:, d] * box_inverse[:, d]).sum()))
+    square = np.float32((bins * width * unit) ** 2)
+    while np.int32(np.sqrt(square) * scale) >= bins:
+        square = np.nextafter(square, np.float32(0.0))
+    while np.int32(np.sqrt(square) * scale) < bins:
+        square = np.nextafter(square, np.float32(np.inf))
+    return min(square, np.float32(max(0.5 * height * unit - ROUNDING, 0.0) ** 2))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _near_plain(place, first, last, bounds, shift, cutoff, listed):  # type: ignore[no-untyped-def]
+    """List which particles first <= i < last are within the cutoff of moved bounds; return how many."""
+    x, y, z = place[0, first:last], place[1, first:last], place[2, first:last]
+    x_low, y_low, z_low = bounds[0] + shift[0], bounds[1] + shift[1], bounds[2] + shift[2]
+    x_high, y_high, z_high = bounds[3] + shift[0], bounds[4] + shift[1], bounds[5] + shift[2]
+    inside, zero = listed[len(listed) - len(x) :], np.float32(0.0)
+    for k in range(len(x)):
+        dx = max(max(x_low - x[k], x[k] - x_high), zero)
+        dy = max(max(y_low - y[k], y[k] - y_high), zero)
+        dz = max(max(z_low - z[k], z[k] - z_high), zero)
+        inside[k] = np.int32(dx * dx + dy * dy + dz * dz < cutoff)
+    found = np.uint64(0)
+    for k in range(len(x)):
+        listed[found] = np.int32(first + k)
+        found += np.uint64(inside[k])
+    return np.int64(found)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def _near(place, first, last, bounds, k, shift, cutoff, listed, wide):  # type: ignore[no-untyped-def]
+    """List which particles first <= i < last are within the cutoff of moved bounds; return how many."""
+    if wide is not None:
+        return compress.near(
+            place.ctypes.data,
+            place.shape[1],
+            first,
+            last,
+            bounds.ctypes.data + 24 * k,
+            shift,
+            cutoff,
+            listed.ctypes.data,
+        )
+    return _near_plain(place, first, last, bounds[k], shift, cutoff, listed)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _step_plain(  # type: ignore[no-untyped-def]
+    place, tag, group, block, shift, listed, types, cutoff, scale, later, nearest, spill, slot, full
+):
+    """Append the bins of listed particles against one block, all sixteen; what does not count goes to spill bins."""
+    x, y, z = place[0, block : block + BLOCK], place[1, block : block + BLOCK], place[2, block : block + BLOCK]
+    tags, groups = tag[block : block + BLOCK], group[block : block + BLOCK]
+    most = np.float32(1e9)  # what is far away must not overflow
+    for n in range(len(listed)):
+        i = np.uint32(listed[n])
+        tag_i, group_i = tag[i], group[i]
+        after = np.int32(np.int64(i) - block) if later else np.int32(-1)
+        beyond = np.int32(spill + (n * BLOCK) % SPILL)
+        out = slot[full : full + BLOCK]
+        if nearest:  # the shift is the edge of the box: |d| or its complement
+            for k in range(BLOCK):
+                dx, dy, dz = abs(x[k] - place[0, i]), abs(y[k] - place[1, i]), abs(z[k] - place[2, i])
+                dx, dy, dz = min(dx, shift[0] - dx), min(dy, shift[1] - dy), min(dz, shift[2] - dz)
+                square = dx * dx + dy * dy + dz * dz
+                bin_k = np.int32(min(np.sqrt(square) * scale, most)) + tags[k] * types + tag_i
+                counted = (square < cutoff) & (groups[k] != group_i) & (np.int32(k) > after)
+                out[k] = bin_k if counted else beyond + np.int32(k)
+        else:
+            x_i, y_i, z_i = place[0, i] - shift[0], place[1, i] - shift[1], place[2, i] - shift[2]
+            for k in range(BLOCK):
+                dx, dy, dz = x[k] - x_i, y[k] - y_i, z[k] - z_i
+                square = dx * dx + dy * dy + dz * dz
+                bin_k = np.int32(min(np.sqrt(square) * scale, most)) + tags[k] * types + tag_i
+                counted = (square < cutoff) & (groups[k] != group_i) & (np.int32(k) > after)
+                out[k] = bin_k if counted else beyond + np.int32(k)
+        full += BLOCK
+    return full
+
+
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def _step_wide(  # type: ignore[no-untyped-def]
+    place, tag, group, alone, block, shift, listed, begin, end, types, cutoff, scale, later, nearest, slot, full
+):
+    """Append the bins of listed particles against one block, only those that count."""
+    a, stride, t, g = place.ctypes.data, place.shape[1], tag.ctypes.data, group.ctypes.data
+    i, n, s = listed.ctypes.data + 4 * begin, end - begin, slot.ctypes.data
+    if nearest and later:
+        return compress.nearest_later(a, stride, t, g, block, shift, i, n, types, cutoff, scale, s, full)
+    if nearest and alone:
+        return compress.nearest(a, stride, t, g, block, shift, i, n, types, cutoff, scale, s, full)
+    if nearest:
+        return compress.nearest_grouped(a, stride, t, g, block, shift, i, n, types, cutoff, scale, s, full)
+    if later:
+        return compress.shifted_later(a, stride, t, g, block, shift, i, n, types, cutoff, scale, s, full)
+    if alone:
+        return compress.shifted(a, stride, t, g, block, shift, i, n, types, cutoff, scale, s, full)
+    return compress.shifted_grouped(a, stride, t, g, block, shift, i, n, types, cutoff, scale, s, full)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def _meet(  # type: ignore[no-untyped-def]
+    place, tag, group, alone, block, shift, listed, begin, end, types, cutoff, scale, later, nearest, slot, full, h,
+    spill, wide,
+):  # fmt: skip
+    """Let listed particles meet one block; count what waits when it is much. Return how many wait."""
+    while begin < end:
+        until = min(end, begin + (SLOTS - full) // BLOCK)
+        if wide is None:
+            full = _step_plain(
+                place, tag, group, block, shift, listed[begin:until], types, cutoff, scale, later, nearest, spill,
+                slot, full,
+            )  # fmt: skip
+        else:
+            full = _step_wide(
+                place, tag, group, alone, block, shift, listed, begin, until, types, cutoff, scale, later, nearest,
+                slot, full,
+            )  # fmt: skip
+        begin = until
+        if full > SLOTS - 32 * BLOCK:
+            for k in range(full):
+                h[np.uint32(slot[k])] += np.uint32(1)
+            full = 0
+    return full
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _count_columns(  # type: ignore[no-untyped-def]
+    shape, neighbours, ghosts, lattice, start, place, tag, group, alone, bounds, types, cutoff, scale, slot, h, spill,
+    listed, itself, wide,
+):  # fmt: skip
+    """Count the pairs of one frame, column by column; `h` holds type × type × bin and then the spill bins."""
+    longer, full = shape[2] + 2 * ghosts, 0
+    for column in range(shape[0] * shape[1]):
+        own = column * (longer + 1)
+        own_first, own_last = start[own + ghosts], start[own + ghosts + shape[2]]
+        if own_first == own_last:
+            continue
+        for q in range(len(neighbours)):
+            a = column // shape[1] + neighbours[q, 0]
+            b = column % shape[1] + neighbours[q, 1]
+            image_a, image_b = a // shape[0], b // shape[1]
+            other = ((a - image_a * shape[0]) * shape[1] + b - image_b * shape[1]) * (longer + 1)
+            shift = (
+                np.float32(image_a * lattice[0, 0] + image_b * lattice[1, 0]),
+                np.float32(image_a * lattice[0, 1] + image_b * lattice[1, 1]),
+                np.float32(image_a * lattice[0, 2] + image_b * lattice[1, 2]),
             )
+            same = neighbours[q, 0] == 0 and neighbours[q, 1] == 0
+            first_cell = last_cell = 0
+            begin = (own_first if same else start[other]) // BLOCK * BLOCK
+            for block in range(begin, start[other + longer], BLOCK):
+                while first_cell < longer - 1 and start[other + first_cell + 1] <= block:
+                    first_cell += 1
+                last_cell = max(last_cell, first_cell)
+                while last_cell < longer - 1 and start[other + last_cell + 1] < block + BLOCK:
+                    last_cell += 1
+                low = min(max(first_cell - neighbours[q, 3], ghosts), ghosts + shape[2])
+                high = min(max(last_cell - neighbours[q, 2] + 1, ghosts), ghosts + shape[2])
+                first, last = start[own + low], start[own + high]
+                if same:
+                    last = min(last, block)  # a particle meets what comes after it
+                if last > first:
+                    found = _near(place, first, last, bounds, block // BLOCK, shift, cutoff, listed, wide)
+                    full = _meet(
+                        place, tag, group, alone, block, shift, listed, 0, found, types, cutoff, scale, False, False,
+                        slot, full, h, spill, wide,
+                    )  # fmt: skip
+                first, last = max(own_first, block), min(own_last, block + BLOCK)
+                if same and last > first:
+                    full = _meet(
+                        place, tag, group, alone, block, shift, itself, first, last, types, cutoff, scale, True, False,
+                        slot, full, h, spill, wide,
+                    )  # fmt: skip
+    for k in range(full):
+        h[np.uint32(slot[k])] += np.uint32(1)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _count_all(  # type: ignore[no-untyped-def]
+    particles, lattice, place, tag, group, alone, types, cutoff, scale, slot, h, spill, itself, wide
+):
+    """Count the pairs of one frame in a rectangular box, each with its own minimum image: for few particles."""
+    edges = (np.float32(lattice[0, 0]), np.float32(lattice[1, 1]), np.float32(lattice[2, 2]))
+    full = 0
+    for block in range(0, particles, BLOCK):
+        for later in (False, True):
+            first, last = (block, min(block + BLOCK, particles)) if later else (0, block)
+            full = _meet(
+                place, tag, group, alone, block, edges, itself, first, last, types, cutoff, scale, later, True,
+                slot, full, h, spill, wide,
+            )  # fmt: skip
+    for k in range(full):
+        h[np.uint32(slot[k])] += np.uint32(1)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _take_off(excluded, at, type_index, lattice, inverse, unit, cutoff, scale, row, count):  # type: ignore[no-untyped-def]
+    """Take excluded pairs off the counts of one frame, by the same arithmetic that counted them."""
+    x, y, z = at[0], at[1], at[2]
+    for n in range(excluded.shape[1]):
+        i, j = excluded[0, n], excluded[1, n]
+        dx, dy, dz = np.float64(x[j] - x[i]), np.float64(y[j] - y[i]), np.float64(z[j] - z[i])
+        s = np.rint((dx * inverse[0, 0] + dy * inverse[1, 0] + dz * inverse[2, 0]) / unit)
+        t = np.rint((dx * inverse[0, 1] + dy * inverse[1, 1] + dz * inverse[2, 1]) / unit)
+        u = np.rint((dx * inverse[0, 2] + dy * inverse[1, 2] + dz * inverse[2, 2]) / unit)
+        ex = np.float32(dx - (s * lattice[0, 0] + t * lattice[1, 0] + u * lattice[2, 0]))
+        ey = np.float32(dy - (s * lattice[0, 1] + t * lattice[1, 1] + u * lattice[2, 1]))
+        ez = np.float32(dz - (s * lattice[0, 2] + t * lattice[1, 2] + u * lattice[2, 2]))
+        square = ex * ex + ey * ey + ez * ez
+        place = row[type_index[i], type_index[j]]
+        if square < cutoff and place >= 0:
+            count[place, np.int32(np.sqrt(square) * scale)] -= np.uint32(1)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _count_frames(position, box, chosen, type_index, group, alone, excluded, row, width, counts, wide):  # type: ignore[no-untyped-def]
+    """Count frame by frame; see `count_pairs`."""
+    particles, types, bins = len(chosen), len(row), counts.shape[2]
+    inverse, lattice, shape = np.empty((3, 3)), np.empty((3, 3)), np.ones(3, np.int64)
+    neighbours = np.empty((512, 4), np.int64)
+    cell, at = np.empty(particles, np.int32), np.empty((3, particles), np.float32)
+    tag = (type_index * bins).astype(np.int32)
+    slot, spill = np.empty(SLOTS + BLOCK, np.int32), types * types * bins
+    h = np.zeros(spill + SPILL, np.uint32)
+    place, bounds, room = _aligned(3, BLOCK), np.empty((0, 6), np.float32), 0
+    tag_at, group_at, start, head = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32), tag
+    listed, itself = np.empty(0, np.int32), np.empty(0, np.int32)
+    for f in range(len(position)):
+        invert(box[f], inverse)
+        unit = grid(box[f], lattice)
+        scale = np.float32(1.0 / (width * unit))
+        cutoff = _cutoff(inverse, unit, bins, width, scale)
+        reach = bins * width * (1.0 + 1e-6) + ROUNDING / unit  # cells must not lose what rounds to just below the edge
+        columnar = plan(box[f], inverse, particles, reach, shape)
+        if not wrap(position[f], chosen, box[f], inverse, unit, shape, cell, at):
+            return f
+        ghosts, columns = 0, 0
+        if columnar:
+            columns = stencil(box[f], shape, reach, neighbours)
+            ghosts = int(np.ceil(reach * np.sqrt((inverse[:, 2] * inverse[:, 2]).sum()) * shape[2])) + 1
+        longer = shape[2] + 2 * ghosts
+        need = particles * (2 + 2 * ghosts // shape[2]) + BLOCK * (shape[0] * shape[1] + 1)
+        if need > room or shape[0] * shape[1] * (longer + 1) > len(start):
+            room = need + need // 8
+            place = _aligned(3, room + -room % BLOCK)
+            tag_at, group_at = np.zeros(room, np.int32), np.zeros(room, np.int32)
+            bounds = np.empty((room // BLOCK + 1, 6), np.float32)
+            listed, itself = np.empty(room, np.int32), np.arange(room).astype(np.int32)
+            start = np.empty(shape[0] * shape[1] * (longer + 1) * 9 // 8 + 1, np.int32)
+            head = np.empty(len(start), np.int32)
+        end = order(cell, at, tag, group, shape, ghosts, lattice, start, head, place, tag_at, group_at)
+        h[:] = 0
+        if columnar:
+            bound(place, end, bounds)
+            _count_columns(
+                shape, neighbours[:columns], ghosts, lattice, start, place, tag_at, group_at, alone, bounds,
+                np.int32(types), cutoff, scale, slot, h, spill, listed, itself, wide,
+            )  # fmt: skip
         else:
             _count_all(
-                box[f],
-                inverse,
-                at,
-                offset,
-                group_at,
-                who,
-                rank,
-                partner_start,
-                partner,
-                1.0 / width,
-                np.int32(types),
-                bins,
-                slot,
-                h,
-            )
+                particles, lattice, place, tag_at, group_at, alone, np.int32(types), cutoff, scale, slot, h, spill,
+                itself, wide,
+            )  # fmt: skip
         for a in range(types):
             for b in range(types):
-                for k in range(bins if row[a, b] >= 0 else 0):
-                    n = h[(a * types + b) * bins + k]
-                    count[f // length, row[a, b], k] += n
-                    total[f // length, row[a, b], k] += factor[f] * n
+                if row[a, b] >= 0:
+                    counted = h[(a * types + b) * bins : (a * types + b + 1) * bins]
+                    result = counts[f, row[a, b]]
+                    for k in range(bins):
+                        result[k] += counted[k]
+        _take_off(excluded, at, type_index, lattice, inverse, unit, cutoff, scale, row, counts[f])
     return -1
