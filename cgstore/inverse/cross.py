@@ -12,10 +12,10 @@ from cgstore.inverse.deviations import chi2_limit
 from cgstore.inverse.entries import entries_of, from_entries
 from cgstore.inverse.layout import Kind, thermal_energy, values_of
 from cgstore.inverse.moments import Moments, moments_of
-from cgstore.inverse.ridge import Regularisation, Step, newton_step
+from cgstore.inverse.ridge import NEIGHBOURS, Parts, Regularisation, Step, newton_step
 from cgstore.inverse.sampled import FEWEST
 
-__all__ = ["checked_target", "imc_update", "noise_of", "verdict", "with_change"]
+__all__ = ["checked_target", "errors_of", "imc_update", "verdict", "with_change"]
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -53,7 +53,7 @@ def imc_update(
     -------
     dataset on (entry): `change` and `change_error` in kJ/mol, NaN in bins that were left out; `coverage`, why: who
         sampled the bin; `counts` of the model and `predicted` ones. Attributes: `converged`, `chi2` per mode before the
-        step with its `limit`, `modes`, `ridge`, `shrinkage`
+        step with its `limit`, `modes`, `ridge`
 
     Raises
     ------
@@ -66,6 +66,9 @@ def imc_update(
     Lyubartsev & Laaksonen 1995, doi:10.1103/PhysRevE.52.3730. It is the Newton step of the relative entropy (Frommer &
     Hanke 2022, doi:10.1007/s11005-022-01563-w), whose Hessian β² cov(S, S) is never negative, so with a ridge the step
     always goes downhill.
+
+    Converged: chi2 of the modes is at most 1 + 2√(2/modes), and √(2/8(parts − 1)) more, because errors from few parts
+    are not well known either. Modes that remember long are found by the scatter of the parts and count less.
 
     Null modes: the bins of a bonded kind add up to the number of its terms, so a constant potential does nothing; such
     directions are left out. The number of pairs within a cutoff is not constant, so a constant pair potential within it
@@ -82,20 +85,21 @@ def imc_update(
         )
     moments = moments_of(covariance, inefficiency=inefficiency, question=question)
     there = (moments.hits >= fewest) & (np.diag(moments.covariance) > 0.0)
-    wanted, error = checked_target(covariance, target, question)
+    wanted, given = checked_target(covariance, target, question)
     common = _common(covariance, there, wanted > 0.0, question)
     used = common & ~_last(covariance, common) if cutoff == "zero" else common
     lack = (wanted - moments.mean)[used]
-    noise = noise_of(moments, error, used, covariance, regularisation, question)
+    error = errors_of(moments, given, used, covariance, regularisation, question)
     matrix = moments.covariance[np.ix_(used, used)]
     step = newton_step(
         matrix,
         lack,
-        noise,
-        effective=_independent(moments),
+        None if error is None else error[used],
+        effective=moments.independent,
         kT=kT,
         regularisation=regularisation,
         largest=largest * kT,
+        parts=Parts(moments.residual[:, used], moments.share) if len(moments.share) else None,
     )
     change, spread = np.full(len(used), np.nan), np.full(len(used), np.nan)
     change[used] = step.change
@@ -114,7 +118,7 @@ def imc_update(
             "predicted": ("entry", predicted, count | {"long_name": "mean count after the change, to first order"}),
         },
         {name: covariance[name] for name in ("distribution", "kind", "x")},
-        verdict(step, tolerance * kT, step.change) | {"temperature": temperature},
+        verdict(step, len(moments.share), tolerance * kT, step.change) | {"temperature": temperature},
     )
 
 
@@ -195,7 +199,7 @@ def checked_target(covariance: xr.Dataset, target: xr.Dataset, question: str) ->
     return counts, error
 
 
-def noise_of(
+def errors_of(
     moments: Moments,
     error: Float,
     used: Bool,
@@ -203,7 +207,7 @@ def noise_of(
     regularisation: Regularisation,
     question: str,
 ) -> Float | None:
-    """Return the covariance of the error of what is lacking, None where not known and not needed.
+    """Return the standard error (entry,) of target less model, None where not known and not needed.
 
     Raises
     ------
@@ -215,10 +219,7 @@ def noise_of(
         raise InputError(f"{question}: found a ridge of {regularisation}, expected 0 or a positive number")
     model, target = np.isnan(moments.inefficiency) & used, np.isnan(error) & used
     if not (model.any() or target.any()):
-        scale = moments.scale[used]
-        noise = moments.covariance[np.ix_(used, used)] * np.outer(scale, scale)
-        noise[np.diag_indices_from(noise)] += error[used] ** 2
-        return np.asarray(noise, np.float64)
+        return np.hypot(moments.error, error)
     if regularisation != "discrepancy":
         return None
     if model.any():
@@ -232,9 +233,11 @@ def noise_of(
     )
 
 
-def verdict(step: Step, tolerance: float, change: Float) -> dict[str, float | int]:
+def verdict(step: Step, parts: int, tolerance: float, change: Float) -> dict[str, float | int]:
     """Return the attributes that say how a step was found and whether it was the last one."""
     limit = chi2_limit(step.modes)
+    if parts:  # the errors themselves are known only so well
+        limit *= 1.0 + float(np.sqrt(2.0 / (NEIGHBOURS * (parts - 1))))
     small = float(np.abs(change).max(initial=0.0)) <= tolerance
     return {
         "converged": int(step.chi2 <= limit or small),
@@ -242,14 +245,7 @@ def verdict(step: Step, tolerance: float, change: Float) -> dict[str, float | in
         "limit": limit,
         "modes": step.modes,
         "ridge": step.ridge,
-        "shrinkage": step.shrinkage,
     }
-
-
-def _independent(moments: Moments) -> float:
-    """Return how many independent frames there are; where not known, as if all were."""
-    worst = np.nan_to_num(moments.inefficiency, nan=1.0).max(initial=1.0)
-    return moments.effective / float(worst)
 
 
 def _common(covariance: xr.Dataset, there: Bool, sampled: Bool, question: str) -> Bool:

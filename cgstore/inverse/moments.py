@@ -24,6 +24,8 @@ class Moments:
     covariance: Float  # (entry, entry) of the counts of a frame
     effective: float  # (Σw)² / Σw², frames as if all weights were equal
     inefficiency: Float  # (entry,) of their kind, NaN where not known
+    residual: Float  # (part, entry) means of parts less the mean; no parts where they are not needed or too few
+    share: Float  # (part,) of the weight
 
     @property
     def hits(self) -> Float:
@@ -31,9 +33,14 @@ class Moments:
         return self.mean * self.effective
 
     @property
-    def scale(self) -> Float:
-        """Return s with: covariance of the means = s_α C_αγ s_γ; NaN where not known."""
-        return np.sqrt(self.inefficiency / self.effective)
+    def error(self) -> Float:
+        """Return the standard error of the mean (entry,), NaN where not known."""
+        return np.sqrt(np.diag(self.covariance) * self.inefficiency / self.effective)
+
+    @property
+    def independent(self) -> float:
+        """Return how many independent frames there are; where nobody knows, as if all were."""
+        return self.effective / float(np.nan_to_num(self.inefficiency, nan=1.0).mean())
 
 
 def moments_of(covariance: xr.Dataset, *, inefficiency: ArrayLike | None = None, question: str) -> Moments:
@@ -63,27 +70,30 @@ def moments_of(covariance: xr.Dataset, *, inefficiency: ArrayLike | None = None,
     if not effective > 0.0:
         raise PhysicsError(f"{question}: all frames of the covariance have weight 0, expected some with more")
     mean, matrix = (np.asarray(merged[name].values, np.float64) for name in ("mean", "covariance"))
-    known = _inefficiency(covariance, mean, np.diag(matrix), effective) if inefficiency is None else inefficiency
+    weight = np.asarray(covariance["weight"].values, np.float64)
+    share = weight[weight > 0.0] / weight.sum()
+    residual = covariance["mean"].values[weight > 0.0] - mean
+    if inefficiency is not None or len(share) < _FEWEST_PARTS:
+        share, residual = share[:0], residual[:0]
+    known = inefficiency
+    if known is None:
+        known = _inefficiency(covariance, residual, share, mean, np.diag(matrix) / effective)
     factor = np.broadcast_to(np.asarray(known, np.float64), mean.shape)
     if (factor < 1.0).any():
         raise InputError(f"{question}: found an inefficiency of {np.nanmin(factor):g}, expected 1 or more")
-    return Moments(mean, matrix, effective, factor)
+    return Moments(mean, matrix, effective, factor, residual, share)
 
 
-def _inefficiency(covariance: xr.Dataset, mean: Float, variance: Float, effective: float) -> Float:
+def _inefficiency(covariance: xr.Dataset, residual: Float, share: Float, mean: Float, expected: Float) -> Float:
     """Return per entry how much more the means of parts scatter than those of independent frames, by kind."""
     result = np.full(mean.shape, np.nan)
-    weight = np.asarray(covariance["weight"].values, np.float64)
-    if np.count_nonzero(weight) < _FEWEST_PARTS:
+    if not len(share):
         return result
-    share = weight / weight.sum()
-    residual = share[:, None] * (covariance["mean"].values - mean)
-    scatter = (residual**2).sum(axis=0) / (1.0 - (share**2).sum())
-    hit = mean > 0.0
-    shot = np.divide(1.0, mean, out=np.zeros_like(mean), where=hit)  # shot noise then counts alike in every bin
+    scatter = ((share[:, None] * residual) ** 2).sum(axis=0) / (1.0 - (share**2).sum())
+    shot = np.divide(1.0, mean, out=np.zeros_like(mean), where=mean > 0.0)  # shot noise then counts alike in every bin
     names = np.char.add(np.char.add(covariance["distribution"].values.astype(str), " "), covariance["kind"].values)
     for name in np.unique(names):
         here = names == name
-        expected = float((variance * shot)[here].sum()) / effective
-        result[here] = max(float((scatter * shot)[here].sum()) / expected, 1.0) if expected > 0.0 else 1.0
+        single = float((expected * shot)[here].sum())
+        result[here] = max(float((scatter * shot)[here].sum()) / single, 1.0) if single > 0.0 else 1.0
     return result

@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgstore.errors import InputError, PhysicsError
 from cgstore.inverse.correction import COVERAGE, covered
-from cgstore.inverse.cross import checked_target, noise_of, verdict
+from cgstore.inverse.cross import checked_target, errors_of, verdict
 from cgstore.inverse.entries import entries_of
 from cgstore.inverse.layout import thermal_energy
 from cgstore.inverse.moments import moments_of
 from cgstore.inverse.response import basis_matrix
-from cgstore.inverse.ridge import Regularisation, newton_step
+from cgstore.inverse.ridge import Parts, Regularisation, newton_step
 from cgstore.inverse.sampled import FEWEST
 
 __all__ = ["relative_entropy_gradient", "relative_entropy_step", "spline_basis"]
@@ -169,7 +169,7 @@ def relative_entropy_step(
     kT = thermal_energy(temperature, question=question)
     moments = moments_of(covariance, inefficiency=inefficiency, question=question)
     matrix = basis_matrix(basis, len(moments.mean), question)
-    wanted, error = checked_target(covariance, target, question)
+    wanted, given = checked_target(covariance, target, question)
     inside = (matrix != 0.0).any(axis=1)
     projected = matrix.T @ moments.covariance @ matrix
     used = np.diag(projected) > 0.0
@@ -177,33 +177,43 @@ def relative_entropy_step(
         raise PhysicsError(
             f"{question}: the counts depend on no parameter of the basis; use more frames or fewer knots"
         )
-    noise = noise_of(moments, np.where(wanted > 0.0, error, 0.0), inside, covariance, regularisation, question)
+    # Zero counts of the target are exact here: the splines have them too.
+    error = errors_of(moments, np.where(wanted > 0.0, given, 0.0), inside, covariance, regularisation, question)
     narrow = matrix[:, used]
     step = newton_step(
         projected[np.ix_(used, used)],
         narrow.T @ (wanted - moments.mean),
-        None if noise is None else narrow[inside].T @ noise @ narrow[inside],
-        effective=moments.effective / float(np.nan_to_num(moments.inefficiency, nan=1.0).max()),
+        None if error is None else _projected_error(moments.covariance, error, narrow),
+        effective=moments.independent,
         kT=kT,
         regularisation=regularisation,
         largest=largest * kT,
         basis=narrow,
+        parts=Parts(moments.residual @ narrow, moments.share) if len(moments.share) else None,
     )
     parameters, spread = np.zeros(matrix.shape[1]), np.full(matrix.shape[1], np.nan)
     parameters[used] = step.change
-    change, error = np.where(inside, matrix @ parameters, np.nan), np.full(len(inside), np.nan)
+    change, blur = np.where(inside, matrix @ parameters, np.nan), np.full(len(inside), np.nan)
     if step.spread is not None:
         spread[used] = np.sqrt(np.diag(step.spread))
-        error[inside] = np.sqrt(np.einsum("ij,jk,ik->i", narrow, step.spread, narrow, optimize=True))[inside]
+        blur[inside] = np.sqrt(np.einsum("ij,jk,ik->i", narrow, step.spread, narrow, optimize=True))[inside]
     parameter, unit = str(basis.dims[1]), {"units": "kJ/mol"}
     return xr.Dataset(
         {
             "parameter_change": (parameter, parameters, unit | {"long_name": "change of the parameter"}),
             "parameter_error": (parameter, spread, unit | {"long_name": "standard error of the change"}),
             "change": ("entry", change, unit | {"long_name": "change of the potential"}),
-            "change_error": ("entry", error, unit | {"long_name": "standard error of the change"}),
+            "change_error": ("entry", blur, unit | {"long_name": "standard error of the change"}),
             "coverage": ("entry", covered(moments.hits >= fewest, wanted > 0.0), COVERAGE),
         },
         {name: covariance[name] for name in ("distribution", "kind", "x")},
-        verdict(step, tolerance * kT, change[inside]) | {"temperature": temperature},
+        verdict(step, len(moments.share), tolerance * kT, change[inside]) | {"temperature": temperature},
     )
+
+
+def _projected_error(covariance: Float, error: Float, basis: Float) -> Float:
+    """Return the standard error (parameter,) of Bᵀ S, with errors of S that are correlated as the counts are."""
+    scale = np.sqrt(np.diag(covariance))
+    relative = np.divide(np.nan_to_num(error), scale, out=np.zeros_like(scale), where=scale > 0.0)
+    weighted = relative[:, None] * basis
+    return np.asarray(np.sqrt(np.einsum("ij,ij->j", weighted, covariance @ weighted)), np.float64)

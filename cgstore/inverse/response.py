@@ -95,11 +95,10 @@ def predicted_counts(
         raise InputError(f"{question}: found changes {delta.shape}, expected one for each of {len(moments.mean)} bins")
     response = moments.covariance @ delta / kT
     variance = float(delta @ response) / kT
-    error = moments.scale * np.sqrt(np.diag(moments.covariance))
     return xr.Dataset(
         {
             "counts": ("entry", moments.mean - response, {"units": "1", "long_name": "predicted mean count"}),
-            "counts_error": ("entry", error, {"units": "1", "long_name": "standard error of the mean count"}),
+            "counts_error": ("entry", moments.error, {"units": "1", "long_name": "standard error of the mean count"}),
         },
         {name: covariance[name] for name in ("distribution", "kind", "x")},
         {"variance": variance, "linear": int(variance <= _LINEAR)},

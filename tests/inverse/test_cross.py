@@ -6,7 +6,6 @@ import xarray as xr
 
 from cgstore.errors import InputError, PhysicsError
 from cgstore.inverse.cross import imc_update, with_change
-from cgstore.inverse.ridge import newton_step
 
 
 def error_of(ring, energy: np.ndarray) -> float:
@@ -146,17 +145,3 @@ def test_a_change_is_added_to_its_potential_with_the_walls_made_anew(ring) -> No
     moved = with_change(potential, update, goal, temperature=300.0, kind="rdf")
     np.testing.assert_allclose(moved["potential"].values.ravel(), start[:6] + update["change"].values[:6], rtol=1e-12)
     assert not moved["extrapolated"].any()
-
-
-def test_a_ridge_keeps_the_step_small_and_downhill() -> None:
-    rng = np.random.default_rng(8)
-    root = rng.normal(size=(20, 12))
-    covariance = root @ root.T + 1e-6 * np.eye(20)  # eight directions hardly fluctuate
-    lack = rng.normal(size=20)
-    options = {"effective": 1e6, "kT": 2.5, "regularisation": 0.0}
-    wild = newton_step(covariance, lack, None, largest=np.inf, **options)
-    tame = newton_step(covariance, lack, None, largest=5.0, **options)
-    assert abs(wild.change).max() > 1e4
-    assert abs(tame.change).max() <= 5.0 * 1.0001
-    assert tame.change @ lack < 0.0  # along minus the gradient
-    assert tame.ridge > 0.0

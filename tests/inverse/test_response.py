@@ -72,7 +72,7 @@ def test_the_inefficiency_of_a_walk_that_stays_is_found_from_the_parts(ring) -> 
     assert np.mean(found) == pytest.approx(3.0, rel=0.25)  # (1 + φ) / (1 − φ)
     few = moments_of(ring.sampled(ring.true, 1024, seed=1, parts=3), question="test")
     assert np.isnan(few.inefficiency).all()  # nobody knows
-    assert np.isnan(few.scale).all()
+    assert np.isnan(few.error).all()
 
 
 def test_predicted_errors_are_those_of_repetitions(ring) -> None:
