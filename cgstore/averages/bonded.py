@@ -1,4 +1,4 @@
-"""Distributions of bond lengths, angles and dihedrals, per kind of term, with their errors."""
+"""Distributions of bond lengths, angles, dihedrals and improper dihedrals, per kind of term, with their errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from cgstore.errors import InputError, PhysicsError
 from cgstore.kernels.bonded import count_arranged
 from cgstore.kernels.terms import Terms, arrange
 from cgstore.schema import check_dataset, topology_of
-from cgstore.topology import Topology
+from cgstore.topology import Topology, impropers_of_bonds
 
 __all__ = ["bonded", "bonded_blocks", "bonded_counter", "bonded_from_blocks"]
 
@@ -36,6 +36,7 @@ _TERMS = (
     _Term("bond", "r", 0.0, np.inf, "nm", "bond length r"),
     _Term("angle", "theta", 0.0, 180.0, "degree", "angle θ"),
     _Term("dihedral", "phi", -180.0, 180.0, "degree", "dihedral φ"),
+    _Term("improper", "xi", -180.0, 180.0, "degree", "improper dihedral ξ"),
 )
 
 
@@ -46,22 +47,24 @@ def bonded(
     bond_max: float = 1.0,
     angle_width: float = 1.0,
     dihedral_width: float = 2.0,
+    improper_width: float = 2.0,
 ) -> xr.Dataset:
-    """Return distributions of bonds, angles and dihedrals; nothing is read until they are computed.
+    """Return distributions of bonds, angles, dihedrals and impropers; nothing is read until they are computed.
 
     Parameters
     ----------
     ds : dataset of the schema with `position`, `type` and any of `bond`, `angle`, `dihedral`; `box`, `weight` if any
     bond_width, bond_max : nm; bins of bond lengths, from 0
-    angle_width, dihedral_width : degrees; must divide 180 and 360
+    angle_width, dihedral_width, improper_width : degrees; must divide 180, 360 and 360
 
     Returns
     -------
-    dataset, lazy: `bond` (bond_kind, r) in 1/nm, `angle` (angle_kind, theta) and `dihedral` (dihedral_kind, phi) in
-    1/degree, each with `_error`, `_count`, `_correlation_time` in ps and `_blocks`;
-    they integrate to 1. `r`, `theta` in 0..180 and `phi` in -180..180 are the centres of the bins. Kinds are the
-    types of a term, read in the direction that comes first in the alphabet; without terms of a
-    name the dim of its kinds has length 0. Bins that no frame has hit have `_count` 0 and an `_error` of NaN
+    dataset, lazy: `bond` (bond_kind, r) in 1/nm, `angle` (angle_kind, theta), `dihedral` (dihedral_kind, phi) and
+    `improper` (improper_kind, xi) in 1/degree, each with `_error`, `_count`, `_correlation_time` in ps and `_blocks`;
+    they integrate to 1. `r`, `theta` in 0..180, `phi` and `xi` in -180..180 are the centres of the bins. Kinds are the
+    types of a term, read in the direction that comes first in the alphabet, those of impropers the type of the centre
+    and then the other three in alphabetical order; without terms of a name the dim of its kinds has length 0. Bins
+    that no frame has hit have `_count` 0 and an `_error` of NaN
 
     Raises
     ------
@@ -77,8 +80,16 @@ def bonded(
     Dihedrals have the sign of IUPAC: 0 is cis, and positive when, looking along the middle bond, the far bond is
     turned clockwise. doi:10.1351/goldbook.T06406
 
-    Counting is in float32, values are wrong by 10⁻⁴ degrees or 10⁻⁶ nm at most in usual boxes
-    (`cgstore.kernels.bonded`), and the same on every machine.
+    Every particle i with exactly three bonded neighbours makes an improper: ξ is the angle between the planes (i, j, k)
+    and (j, k, l) with the sign of the dihedral i-j-k-l, as GROMACS (manual, "Improper dihedrals") and CHARMM define it:
+    0 when the four lie in one plane, about ±35.3 at a tetrahedral centre, positive when j, k, l run clockwise as seen
+    from the centre. j, k, l are the neighbours in the alphabetical order of their types; equal types are in the order
+    of their indices, so of neighbours that the types do not tell apart the sign says only how they are numbered.
+    Centres of four neighbours make none; in rings there is nothing special.
+
+    Counting is in float32 and the same on every machine. Values are wrong by 10⁻⁶ nm and some 10⁻⁴ degrees at most in
+    boxes of 10 nm, by 3 · 10⁻⁵ degrees where molecules are whole; dihedrals by more where one of their angles is nearly
+    straight and they are hardly defined. `cgstore.kernels.bonded` has the bounds.
 
     Examples
     --------
@@ -94,7 +105,7 @@ def bonded(
     1.0
     """
     widths = {"bond_width": bond_width, "bond_max": bond_max, "angle_width": angle_width}
-    widths |= {"dihedral_width": dihedral_width}
+    widths |= {"dihedral_width": dihedral_width, "improper_width": improper_width}
     return bonded_from_blocks(bonded_blocks(ds, **widths))
 
 
@@ -105,13 +116,14 @@ def bonded_blocks(
     bond_max: float = 1.0,
     angle_width: float = 1.0,
     dihedral_width: float = 2.0,
+    improper_width: float = 2.0,
 ) -> xr.DataTree:
-    """Return the block statistics that `bonded` is made from: nodes `bond`, `angle` and `dihedral`.
+    """Return the block statistics that `bonded` is made from: nodes `bond`, `angle`, `dihedral`, `improper`.
 
     Parameters and errors as `bonded`; see `cgstore.averages.blocks`.
     """
     parameters = {"bond_width": bond_width, "bond_max": bond_max, "angle_width": angle_width}
-    parameters |= {"dihedral_width": dihedral_width}
+    parameters |= {"dihedral_width": dihedral_width, "improper_width": improper_width}
     (blocks,) = count_blocks(ds, [bonded_counter(ds, **parameters)])
     attrs = result_attrs(ds, parameters)
     return xr.DataTree.from_dict(
@@ -136,18 +148,19 @@ def bonded_counter(
     bond_max: float,
     angle_width: float,
     dihedral_width: float,
+    improper_width: float = 2.0,
 ) -> Counter:
     """Return how the frames of a dataset are counted; parameters and errors as `bonded`."""
     check_dataset(ds)
     title = str(ds.attrs.get("name", "this dataset"))
     topology = topology_of(ds)
-    widths = {"bond": bond_width, "angle": angle_width, "dihedral": dihedral_width}
+    widths = {"bond": bond_width, "angle": angle_width, "dihedral": dihedral_width, "improper": improper_width}
     histograms, ends, rows = [], [], []
     for term in _TERMS:
         high = bond_max if term.name == "bond" else term.high
         edges = _edges(title, term, widths[term.name], high)
-        members = getattr(topology, term.name)
-        kinds, row = _kinds(topology, members, either=True)
+        members = _impropers(topology) if term.name == "improper" else getattr(topology, term.name)
+        kinds, row = _kinds(topology, members, either=term.name != "improper")
         ends.append(members)
         rows.append(row)
         terms_of_kind = np.bincount(row, minlength=len(kinds)).astype(np.float64)
@@ -178,13 +191,32 @@ def _edges(title: str, term: _Term, width: float, high: float) -> NDArray[np.flo
     return np.asarray(term.low + np.arange(bins + 1) * (span / bins), np.float64)
 
 
+def _impropers(topology: Topology) -> NDArray[np.int32]:
+    """Return the impropers of the bonds, the neighbours of each centre in the order of their types."""
+    found = impropers_of_bonds(topology.bond, len(topology))
+    order = np.argsort(topology.type[found[:, 1:]], axis=1, kind="stable")
+    return np.concatenate([found[:, :1], np.take_along_axis(found[:, 1:], order, axis=1)], axis=1)
+
+
 def _kinds(topology: Topology, ends: NDArray[np.int32], *, either: bool) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the kinds of terms in alphabetical order, and the kind of each term, read in `either` direction."""
-    names = [tuple(str(name) for name in types) for types in topology.type[ends]]
-    found = [min(types, types[::-1]) if either else types for types in names]
-    kinds = sorted(set(found))
-    place = {kind: number for number, kind in enumerate(kinds)}
-    return tuple("-".join(kind) for kind in kinds), np.array([place[kind] for kind in found], np.int64)
+    names, code = np.unique(topology.type, return_inverse=True)
+    walked = code[ends]  # (term, end), numbers in the order of the alphabet
+    if either and len(ends):
+        differs = walked != walked[:, ::-1]
+        first = differs.argmax(axis=1)[:, None]
+        forward = np.take_along_axis(walked, first, 1) <= np.take_along_axis(walked[:, ::-1], first, 1)
+        walked = np.where(forward, walked, walked[:, ::-1])
+    _, chosen, row = np.unique(_ranks(walked, len(names)), return_index=True, return_inverse=True)
+    return tuple("-".join(names[kind].tolist()) for kind in walked[chosen]), np.asarray(row, np.int64)
+
+
+def _ranks(walked: NDArray[np.intp], types: int) -> NDArray[np.int64]:
+    """Return one number per row of type numbers, in the order of the rows."""
+    rank = np.zeros(len(walked), np.int64)
+    for column in walked.T:  # ranks stay below the number of rows, so nothing overflows
+        rank = np.unique(rank * types + column, return_inverse=True)[1].astype(np.int64)
+    return rank
 
 
 def _count(

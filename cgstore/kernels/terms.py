@@ -51,8 +51,9 @@ def arrange(
     orders = [np.argsort(rows, kind="stable") for rows in row]
     walks = [part[order][:, _WALKS[part.shape[1]]] for part, order in zip(ends, orders, strict=True)]
     flat = np.concatenate([np.empty((0, 2), np.int32), *(walk.reshape(-1, 2) for walk in walks)])
-    arrow, number = np.unique(np.sort(flat, axis=1), axis=0, return_inverse=True)
-    number, forward = number.reshape(-1), np.where(flat[:, 0] > flat[:, 1], -1.0, 1.0)
+    size = int(flat.max(initial=0)) + 1
+    key, number = np.unique(flat.min(axis=1).astype(np.int64) * size + flat.max(axis=1), return_inverse=True)
+    arrow, forward = np.stack([key // size, key % size], axis=1), np.where(flat[:, 0] > flat[:, 1], -1.0, 1.0)
     total, place, done = sum(map(len, walks)), 0, 0
     term, sign = np.zeros((total, 3), np.int32), np.ones((total, 2), np.float32)
     kind = []
