@@ -14,7 +14,7 @@ from cgstore.units import BOLTZMANN
 
 __all__ = ["area_compressibility", "stiffness_variables"]
 
-_STIFFNESS = {"units": "kJ mol-1 nm-2", "long_name": "area compressibility modulus"}
+_STIFFNESS = {"units": "kJ/mol/nm^2", "long_name": "area compressibility modulus"}
 _SAME_AREA = 1e-6  # relative scatter below which the box does not breathe; boxes are float32
 
 Float = NDArray[np.float64]

@@ -76,7 +76,7 @@ def diffusion_coefficient(ds: xr.Dataset, *, fit: tuple[float, float] | None = N
     longest = frames // _LONGEST if window is None else int(lag[window[-1]])
     slope = partial(_slope, lag, _walk_covariance(lag[lag <= longest], frames))
     estimate = partial(_estimate, lag, longest, window, slope, 2.0 * directions * spacing, spacing)
-    rate, time = {"units": "nm²/ps"}, {"units": "ps"}
+    rate, time = {"units": "nm^2/ps"}, {"units": "ps"}
     error = "standard error of the"
     outputs = {
         "diffusion": ((), np.float64, rate | {"long_name": "diffusion coefficient"}),
@@ -276,7 +276,7 @@ def finite_size_diffusion(
             "another term, doi:10.1021/acs.jpcb.6b05102"
         )
     uncertain = term * np.asarray(viscosity_error, np.float64) / eta
-    label, unit = "diffusion coefficient of an infinite box", "nm²/ps"
+    label, unit = "diffusion coefficient of an infinite box", "nm^2/ps"
     value, error = diffusion["diffusion"] + term, (diffusion["diffusion_error"] ** 2 + uncertain**2) ** 0.5
     corrected = diffusion.assign(
         diffusion=value.assign_attrs(units=unit, long_name=label),

@@ -81,9 +81,9 @@ def mean_squared_displacement(
     factor = _directions(title, dims)
     lag = _default_lags(frames) if lags is None else frames_of_lags(title, lags, spacing, frames, least=1)
     ways = unwrap(ds, of=of, kinds=kinds, remove_drift=remove_drift)
-    statistics = lagged_dataset(ways["position"], lag, spacing, sum_squares, title=title, factor=factor, units="nm²")
+    statistics = lagged_dataset(ways["position"], lag, spacing, sum_squares, title=title, factor=factor, units="nm^2")
     direction = {"xyz": "mean squared displacement"}.get(dims, f"mean squared displacement along {dims}")
-    unit = {"units": "nm²", "long_name": direction}
+    unit = {"units": "nm^2", "long_name": direction}
     error = unit | {"long_name": f"standard error of the {direction}"}
     outputs = {
         "msd": (("lag",), np.float64, unit),

@@ -17,8 +17,8 @@ from cgstore.schema import check_dataset
 
 __all__ = ["area_per_lipid", "membrane", "thickness"]
 
-_AREA = {"units": "nm2", "long_name": "area per lipid"}
-_LEAFLET_AREA = {"units": "nm2", "long_name": "area per lipid of a leaflet"}
+_AREA = {"units": "nm^2", "long_name": "area per lipid"}
+_LEAFLET_AREA = {"units": "nm^2", "long_name": "area per lipid of a leaflet"}
 _THICKNESS = {"units": "nm", "long_name": "head to head thickness"}
 _NUMBER = {"units": "1", "long_name": "lipids in the leaflet"}
 

@@ -18,7 +18,7 @@ from cgstore.errors import InputError
 __all__ = ["tilt", "tilt_distribution"]
 
 _MEAN = {"units": "degree", "long_name": "tilt angle"}
-_DENSITY = {"units": "degree-1", "long_name": "distribution of tilt angles"}
+_DENSITY = {"units": "1/degree", "long_name": "distribution of tilt angles"}
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]

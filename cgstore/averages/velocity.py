@@ -95,10 +95,10 @@ def velocity_autocorrelation(
     velocity = xr.DataArray(
         _velocities(ds, title, bodies, chosen), dims=("frame", of, "xyz"), coords={"kind": (of, bodies.kind[chosen])}
     )
-    statistics = lagged_dataset(velocity, lag, spacing, sum_products, title=title, factor=np.ones(3), units="nm²/ps²")
+    statistics = lagged_dataset(velocity, lag, spacing, sum_products, title=title, factor=np.ones(3), units="nm^2/ps^2")
     estimate = partial(_of_each_lag, _trapezoids(lag) * spacing / 3.0, normalise)
-    unit = {"units": "1" if normalise else "nm²/ps²", "long_name": "velocity autocorrelation"}
-    rate = {"units": "nm²/ps", "long_name": "Green–Kubo integral"}
+    unit = {"units": "1" if normalise else "nm^2/ps^2", "long_name": "velocity autocorrelation"}
+    rate = {"units": "nm^2/ps", "long_name": "Green–Kubo integral"}
     outputs = {
         "vacf": (("lag",), np.float64, unit),
         "vacf_error": (("lag",), np.float64, unit | {"long_name": f"standard error of the {unit['long_name']}"}),

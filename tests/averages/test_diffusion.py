@@ -48,7 +48,7 @@ def test_errors_cover_the_coefficient_of_walkers_in_a_breathing_sheared_box(data
     assert (d.reason == "").mean() > 0.9
     assert part == pytest.approx(0.68, abs=0.1)
     assert float(d.diffusion.mean()) == pytest.approx(0.0025, rel=0.006)
-    assert d.diffusion.attrs["units"] == d.diffusion_error.attrs["units"] == "nm²/ps"
+    assert d.diffusion.attrs["units"] == d.diffusion_error.attrs["units"] == "nm^2/ps"
     assert float(d.fit_start.median()) == 4.0
     assert (d.fit_stop == 80.0).all()
 

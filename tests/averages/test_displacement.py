@@ -33,7 +33,7 @@ def test_msd_is_the_mean_over_origins_and_molecules_per_kind(dataset, dims):
         chosen = way[:, np.array(kinds) == kind]
         expected = [plain_msd(chosen, lag, dims) for lag in (1, 10, 50)]
         np.testing.assert_allclose(m.msd.sel(kind=kind), expected, rtol=1e-4)
-    assert m.msd.attrs["units"] == m.msd_error.attrs["units"] == "nm²"
+    assert m.msd.attrs["units"] == m.msd_error.attrs["units"] == "nm^2"
     assert (m.attrs["dims"], m.attrs["unwrapped"], m.attrs["frame_spacing"]) == (dims, "toroidal", 2.0)
     one = mean_squared_displacement(ds, of="particle", kinds=["B"], dims=dims, lags=[2], remove_drift=False)
     np.testing.assert_allclose(one.msd[0, 0], plain_msd(way[:, [1, 3, 5]], 1, dims), rtol=1e-4)

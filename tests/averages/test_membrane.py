@@ -70,7 +70,7 @@ def test_area_and_thickness_of_each_frame_are_those_that_were_put_in():
     np.testing.assert_allclose(found.leaflet_area_per_lipid, per_leaflet.mean(axis=0), rtol=1e-12)
     assert found.leaflet_lipids.values.tolist() == [UPPER, LOWER]
     assert found.lipids_in_neither == 0
-    assert found.area_per_lipid.units == "nm2"
+    assert found.area_per_lipid.units == "nm^2"
     assert found.thickness.units == "nm"
 
 

@@ -43,7 +43,7 @@ def test_vacf_and_its_integral_are_those_of_langevin_motion_within_their_errors(
     integral = 0.09 * (1 + a**2) / (1 - a**2) / 2 * (1 - np.exp(-t / 10)) * (1 - 1 / 800)
     inside = abs(c.diffusion - integral) < c.diffusion_error
     assert float(inside.isel(lag=slice(1, None)).mean()) == pytest.approx(0.68, abs=0.12)
-    assert (c.vacf.attrs["units"], c.diffusion.attrs["units"]) == ("nm²/ps²", "nm²/ps")
+    assert (c.vacf.attrs["units"], c.diffusion.attrs["units"]) == ("nm^2/ps^2", "nm^2/ps")
 
 
 def test_lags_are_every_frame_up_to_a_tenth_of_the_run(moving):
