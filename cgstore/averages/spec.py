@@ -50,6 +50,7 @@ class BondedSpec(Document):
     bond_max: Length = 1.0
     angle_width: Annotated[Angle, Field(gt=0)] = 1.0
     dihedral_width: Annotated[Angle, Field(gt=0)] = 2.0
+    improper_width: Annotated[Angle, Field(gt=0)] = 2.0
 
 
 class ProfileSpec(Document):
