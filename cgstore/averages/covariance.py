@@ -8,7 +8,7 @@ A covariance dataset has the dims (part, entry, other), where an entry is one bi
     weight, square, frames (part)  Σ w, Σ w² and the number of frames of the part
 
 with `distribution`, `kind` and `x` (centre of the bin) on entry, and the attribute `part_length` in frames, a power
-of two.
+of two; parts may be of fewer.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ __all__ = ["MOST_BYTES", "Moment", "merge_covariances", "merge_moments", "merged
 MOST_BYTES = 2**31  # of one matrix; more is no covariance anybody inverts
 _PARTS_BYTES = 2**28  # of the matrices of all parts
 _MOST_PARTS = 16
+_PART_FRAMES, _SMALL = 1024, 512  # a matrix of more entries costs as much as to count some hundred frames
 _ROWS = 16
 _EXACT = 2.0**24  # integers below it are exact in float32
 
@@ -43,15 +44,17 @@ class Moment:
 
 
 def part_length(frames: int, *, entries: int, least: int) -> int:
-    """Return how many frames share a matrix: a power of two of at least `least`, so that all matrices fit in 256 MiB.
+    """Return how many frames share a matrix: a power of two of at least `least` and, for large matrices, 1 024.
+
+    All matrices together fit in 256 MiB if two of them do.
 
     Examples
     --------
     >>> part_length(2000, entries=2700, least=16), part_length(2000, entries=100, least=16)
-    (512, 128)
+    (1024, 128)
     """
     most = min(_MOST_PARTS, max(1, _PARTS_BYTES // (8 * max(entries, 1) ** 2)))
-    length = 1
+    length = _PART_FRAMES if entries > _SMALL else 1
     while length < least or frames > most * length:
         length *= 2
     return length

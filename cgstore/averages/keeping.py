@@ -194,9 +194,15 @@ def _cut(tree: xr.DataTree, same: int, frames: int) -> tuple[xr.DataTree | None,
     if _length(tree) > length:
         return None, 0  # from a longer run: blocks too long for a shorter one
     whole = same == frames == int(tree.attrs["frames"])
-    covariance = tree["covariance"].to_dataset() if "covariance" in tree.children else None
-    part = 1 if covariance is None else int(covariance.attrs["part_length"])
-    known = same if whole else same // max(length, part) * max(length, part)
+    known = same if whole else same // length * length
+    parts = None
+    if "covariance" in tree.children:
+        # Matrices are taken over whole: only where one of them ends can counting go on.
+        parts = tree["covariance"].to_dataset()
+        ends = np.cumsum(parts["frames"].values)
+        fit = (ends <= known) & ((ends % length == 0) | (ends == known))
+        known = int(ends[fit].max(initial=0))
+        parts = parts.isel(part=slice(0, int((ends <= known).sum())))
     if known == 0:
         return None, 0
     nodes = {
@@ -204,9 +210,7 @@ def _cut(tree: xr.DataTree, same: int, frames: int) -> tuple[xr.DataTree | None,
         for name, node in tree.children.items()
         if "norm" in node
     }
-    if covariance is not None:
-        nodes["covariance"] = covariance.isel(part=slice(0, -(-known // part)))
-    return xr.DataTree.from_dict(nodes), known
+    return xr.DataTree.from_dict(nodes if parts is None else {**nodes, "covariance": parts}), known
 
 
 def _join(begun: xr.DataTree, rest: xr.DataTree) -> xr.DataTree:
