@@ -15,11 +15,14 @@ from cgstore.inverse.moments import Moments, moments_of
 from cgstore.inverse.ridge import NEIGHBOURS, Parts, Regularisation, Step, newton_step
 from cgstore.inverse.sampled import FEWEST
 
-__all__ = ["checked_target", "errors_of", "imc_update", "verdict", "with_change"]
+__all__ = ["changes", "checked_target", "errors_of", "imc_update", "verdict", "with_change"]
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Cutoff = Literal["zero", "free"]
+Response = Literal["logarithm", "linear"]
+
+_CONSTANT = 1e-6  # of the variance of bins by themselves: below it their sum does not fluctuate
 
 
 def imc_update(
@@ -30,6 +33,7 @@ def imc_update(
     regularisation: Regularisation = "discrepancy",
     largest: float = 2.0,
     cutoff: Cutoff = "zero",
+    response: Response = "logarithm",
     tolerance: float = 0.0,
     inefficiency: ArrayLike | None = None,
     fewest: float = FEWEST,
@@ -45,6 +49,8 @@ def imc_update(
         number, the ridge in units of the mean eigenvalue of the correlations, 0 for none
     largest : kT, the largest change of a bin
     cutoff : "zero" holds the last bin of each pair of types, so that the potential stays zero there; "free" does not
+    response : what is taken to be linear in the potential: the logarithm of mean counts, which it is for bins that do
+        not feel each other, or the counts themselves, as published
     tolerance : kT; a step that is nowhere larger counts as converged, whatever the errors
     inefficiency : frames per independent frame; by default from the parts of the covariance
     fewest : hits that make a bin of the model sampled
@@ -67,6 +73,9 @@ def imc_update(
     Hanke 2022, doi:10.1007/s11005-022-01563-w), whose Hessian β² cov(S, S) is never negative, so with a ridge the step
     always goes downhill.
 
+    With "logarithm" the left side is ⟨S⟩ ln(⟨S⟩_target/⟨S⟩) instead: the same Newton step at the solution, but it does
+    not overshoot in rare bins, and where bins do not feel each other it is iterative Boltzmann inversion.
+
     Converged: chi2 of the modes is at most 1 + 2√(2/modes), and √(2/8(parts − 1)) more, because errors from few parts
     are not well known either. Modes that remember long are found by the scatter of the parts and count less.
 
@@ -79,6 +88,8 @@ def imc_update(
     """
     question = "imc_update"
     kT = thermal_energy(temperature, question=question)
+    if response not in ("logarithm", "linear"):
+        raise InputError(f'{question}: found response {response!r}, expected "logarithm" or "linear"')
     if cutoff not in ("zero", "free") or not largest > 0.0:
         raise InputError(
             f'{question}: found cutoff {cutoff!r} and largest {largest}, expected "zero" or "free", and > 0'
@@ -88,12 +99,13 @@ def imc_update(
     wanted, given = checked_target(covariance, target, question)
     common = _common(covariance, there, wanted > 0.0, question)
     used = common & ~_last(covariance, common) if cutoff == "zero" else common
-    lack = (wanted - moments.mean)[used]
+    lack = wanted - moments.mean
+    if response == "logarithm":
+        lack, given = _logarithmic(covariance, moments, wanted, given, used, largest)
     error = errors_of(moments, given, used, covariance, regularisation, question)
-    matrix = moments.covariance[np.ix_(used, used)]
     step = newton_step(
-        matrix,
-        lack,
+        moments.covariance[np.ix_(used, used)],
+        lack[used],
         None if error is None else error[used],
         effective=moments.independent,
         kT=kT,
@@ -107,18 +119,28 @@ def imc_update(
         spread[used] = np.sqrt(np.diag(step.spread))
     held = common & ~used
     change[held], spread[held] = 0.0, 0.0
+    attrs = verdict(step, len(moments.share), tolerance * kT, step.change) | {"temperature": temperature}
     predicted = moments.mean - moments.covariance @ np.nan_to_num(change) / kT
-    energy, count = {"units": "kJ/mol"}, {"units": "1"}
+    count = {"units": "1"}
+    return changes(covariance, change, spread, covered(there, wanted > 0.0), attrs).assign(
+        counts=("entry", moments.mean, count | {"long_name": "mean count of the model"}),
+        predicted=("entry", predicted, count | {"long_name": "mean count after the change, to first order"}),
+    )
+
+
+def changes(
+    covariance: xr.Dataset, change: Float, error: Float, coverage: NDArray[np.int8], attrs: dict[str, float | int]
+) -> xr.Dataset:
+    """Return what `with_change` takes: the change of the potential in each bin, with its error and who sampled it."""
+    energy = {"units": "kJ/mol"}
     return xr.Dataset(
         {
             "change": ("entry", change, energy | {"long_name": "change of the potential"}),
-            "change_error": ("entry", spread, energy | {"long_name": "standard error of the change"}),
-            "coverage": ("entry", covered(there, wanted > 0.0), COVERAGE),
-            "counts": ("entry", moments.mean, count | {"long_name": "mean count of the model"}),
-            "predicted": ("entry", predicted, count | {"long_name": "mean count after the change, to first order"}),
+            "change_error": ("entry", error, energy | {"long_name": "standard error of the change"}),
+            "coverage": ("entry", coverage, COVERAGE),
         },
         {name: covariance[name] for name in ("distribution", "kind", "x")},
-        verdict(step, len(moments.share), tolerance * kT, step.change) | {"temperature": temperature},
+        attrs,
     )
 
 
@@ -246,6 +268,23 @@ def verdict(step: Step, parts: int, tolerance: float, change: Float) -> dict[str
         "modes": step.modes,
         "ridge": step.ridge,
     }
+
+
+def _logarithmic(
+    covariance: xr.Dataset, moments: Moments, wanted: Float, given: Float, used: Bool, largest: float
+) -> tuple[Float, Float]:
+    """Return ⟨S⟩ ln(⟨S⟩_target/⟨S⟩) and the error of it that comes from the target (entry,)."""
+    mean = moments.mean
+    ratio = np.divide(wanted, mean, out=np.ones_like(wanted), where=used)
+    log = np.clip(np.log(ratio), -largest, largest)
+    labels, kinds, _ = entries_of(covariance)
+    # Where the number of terms or pairs is constant, what adds up to more than nothing would be a mere constant.
+    for label, kind in dict.fromkeys(zip(labels.tolist(), kinds.tolist(), strict=True)):
+        here = (labels == label) & (kinds == kind) & used
+        block = moments.covariance[np.ix_(here, here)]
+        if here.any() and (label != "rdf" or block.sum() < _CONSTANT * np.trace(block)):
+            log[here] -= mean[here] @ log[here] / mean[here].sum()
+    return mean * log, given / ratio
 
 
 def _common(covariance: xr.Dataset, there: Bool, sampled: Bool, question: str) -> Bool:

@@ -7,8 +7,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from cgstore.errors import InputError, PhysicsError
-from cgstore.inverse.correction import COVERAGE, covered
-from cgstore.inverse.cross import checked_target, errors_of, verdict
+from cgstore.inverse.correction import covered
+from cgstore.inverse.cross import changes, checked_target, errors_of, verdict
 from cgstore.inverse.entries import entries_of
 from cgstore.inverse.layout import thermal_energy
 from cgstore.inverse.moments import moments_of
@@ -197,17 +197,11 @@ def relative_entropy_step(
     if step.spread is not None:
         spread[used] = np.sqrt(np.diag(step.spread))
         blur[inside] = np.sqrt(np.einsum("ij,jk,ik->i", narrow, step.spread, narrow, optimize=True))[inside]
+    attrs = verdict(step, len(moments.share), tolerance * kT, change[inside]) | {"temperature": temperature}
     parameter, unit = str(basis.dims[1]), {"units": "kJ/mol"}
-    return xr.Dataset(
-        {
-            "parameter_change": (parameter, parameters, unit | {"long_name": "change of the parameter"}),
-            "parameter_error": (parameter, spread, unit | {"long_name": "standard error of the change"}),
-            "change": ("entry", change, unit | {"long_name": "change of the potential"}),
-            "change_error": ("entry", blur, unit | {"long_name": "standard error of the change"}),
-            "coverage": ("entry", covered(moments.hits >= fewest, wanted > 0.0), COVERAGE),
-        },
-        {name: covariance[name] for name in ("distribution", "kind", "x")},
-        verdict(step, len(moments.share), tolerance * kT, change[inside]) | {"temperature": temperature},
+    return changes(covariance, change, blur, covered(moments.hits >= fewest, wanted > 0.0), attrs).assign(
+        parameter_change=(parameter, parameters, unit | {"long_name": "change of the parameter"}),
+        parameter_error=(parameter, spread, unit | {"long_name": "standard error of the change"}),
     )
 
 
