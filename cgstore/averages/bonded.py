@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.averages.counting import Counter, Histogram, count_blocks, result_attrs
+from cgstore.averages.device import TermKernel, term_kernel
 from cgstore.averages.estimates import distribution_of_blocks
 from cgstore.errors import InputError, PhysicsError
 from cgstore.kernels.bonded import count_arranged
@@ -48,6 +49,7 @@ def bonded(
     angle_width: float = 1.0,
     dihedral_width: float = 2.0,
     improper_width: float = 2.0,
+    device: str | None = None,
 ) -> xr.Dataset:
     """Return distributions of bonds, angles, dihedrals and impropers; nothing is read until they are computed.
 
@@ -56,6 +58,7 @@ def bonded(
     ds : dataset of the schema with `position`, `type` and any of `bond`, `angle`, `dihedral`; `box`, `weight` if any
     bond_width, bond_max : nm; bins of bond lengths, from 0
     angle_width, dihedral_width, improper_width : degrees; must divide 180, 360 and 360
+    device : "cuda" counts with torch on a GPU, see `cgstore.averages.device`; by default compiled code counts
 
     Returns
     -------
@@ -106,7 +109,7 @@ def bonded(
     """
     widths = {"bond_width": bond_width, "bond_max": bond_max, "angle_width": angle_width}
     widths |= {"dihedral_width": dihedral_width, "improper_width": improper_width}
-    return bonded_from_blocks(bonded_blocks(ds, **widths))
+    return bonded_from_blocks(bonded_blocks(ds, **widths, device=device))
 
 
 def bonded_blocks(
@@ -117,6 +120,7 @@ def bonded_blocks(
     angle_width: float = 1.0,
     dihedral_width: float = 2.0,
     improper_width: float = 2.0,
+    device: str | None = None,
 ) -> xr.DataTree:
     """Return the block statistics that `bonded` is made from: nodes `bond`, `angle`, `dihedral`, `improper`.
 
@@ -124,7 +128,7 @@ def bonded_blocks(
     """
     parameters = {"bond_width": bond_width, "bond_max": bond_max, "angle_width": angle_width}
     parameters |= {"dihedral_width": dihedral_width, "improper_width": improper_width}
-    (blocks,) = count_blocks(ds, [bonded_counter(ds, **parameters)])
+    (blocks,) = count_blocks(ds, [bonded_counter(ds, **parameters, device=device)])
     attrs = result_attrs(ds, parameters)
     return xr.DataTree.from_dict(
         {term.name: part.assign_attrs(attrs) for term, part in zip(_TERMS, blocks, strict=True)}
@@ -149,6 +153,7 @@ def bonded_counter(
     angle_width: float,
     dihedral_width: float,
     improper_width: float = 2.0,
+    device: str | None = None,
 ) -> Counter:
     """Return how the frames of a dataset are counted; parameters and errors as `bonded`."""
     check_dataset(ds)
@@ -178,7 +183,10 @@ def bonded_counter(
         )
     low, width = [h.edges[0] for h in histograms], [h.edges[1] - h.edges[0] for h in histograms]
     terms = arrange(ends, rows, low, width)
-    return Counter("bonded", tuple(histograms), partial(_count, title, topology.name, histograms, ends, terms))
+    count = partial(_count, title, topology.name, histograms, ends, terms)
+    if device is not None:
+        count = partial(_count_on, term_kernel(device), title, topology.name, histograms, ends, rows)
+    return Counter("bonded", tuple(histograms), count)
 
 
 def _edges(title: str, term: _Term, width: float, high: float) -> NDArray[np.float64]:
@@ -246,6 +254,34 @@ def _count(
         raise _failure(title, names, _TERMS[number], which, first + frame, float(value), high)
     one = np.ones(frames)
     return [(part, one) for part in counts]
+
+
+def _count_on(
+    kernel: TermKernel,
+    title: str,
+    names: NDArray[np.str_],
+    histograms: Sequence[Histogram],
+    ends: Sequence[NDArray[np.int32]],
+    rows: Sequence[NDArray[np.int64]],
+    position: np.ndarray,
+    box: NDArray[np.float64] | None,
+    first: int,
+) -> list[tuple[NDArray[np.uint32], NDArray[np.float64]]]:
+    """Count the terms of every frame on a device."""
+    frames = len(position)
+    boxes = np.zeros((frames, 3, 3)) if box is None else box
+    inverse = boxes if box is None else np.ascontiguousarray(np.linalg.inv(box))
+    results, one = [], np.ones(frames)
+    for number, (histogram, members, row) in enumerate(zip(histograms, ends, rows, strict=True)):
+        counts = np.zeros((frames, *histogram.norm.shape), np.uint32)
+        if len(members):
+            low, width = histogram.edges[0], histogram.edges[1] - histogram.edges[0]
+            frame, place, value = kernel(position, boxes, inverse, members, row, low, width, counts)
+            if frame >= 0:
+                high = float(histogram.edges[-1])
+                raise _failure(title, names, _TERMS[number], members[place], first + frame, float(value), high)
+        results.append((counts, one))
+    return results
 
 
 def _failure(title: str, names: Any, term: _Term, ends: Any, frame: int, value: float, high: float) -> PhysicsError:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -168,7 +169,8 @@ def _task_frames(frames: int, particles: int, length: int, most_bytes: int, leas
 def _tasks(ds: xr.Dataset, counters: Sequence[Counter], task: int, length: int, covariance: int) -> list[Any]:
     """Make one delayed count for every `task` frames; boxes and weights are checked before any of them starts."""
     frames = ds.sizes["frame"]
-    position = ds["position"].chunk({"frame": task, "particle": -1, "xyz": -1}).data
+    # With a name of their own, positions in memory are not hashed: that takes as long as to count them.
+    position = ds["position"].chunk({"frame": task, "particle": -1, "xyz": -1}, token=uuid4().hex).data
     limits = [(counter.question, counter.r_max) for counter in counters if counter.r_max is not None]
     box = _checked(ds["box"], _check_box, _title(ds), limits) if "box" in ds else None
     weight = _checked(ds["weight"], _check_weight, _title(ds)) if "weight" in ds else np.ones(frames)

@@ -23,9 +23,9 @@ from cgstore.errors import InputError
 __all__ = ["MOST_BYTES", "Moment", "merge_covariances", "merge_moments", "merged_covariance", "moment", "part_length"]
 
 MOST_BYTES = 2**31  # of one matrix; more is no covariance anybody inverts
-_PARTS_BYTES = 2**28  # of the matrices of all parts
-_MOST_PARTS = 16
-_PART_FRAMES, _SMALL = 1024, 512  # a matrix of more entries costs as much as to count some hundred frames
+_PARTS_BYTES = 2**30  # of the matrices of all parts
+_MOST_PARTS, _FEWEST_PARTS = 16, 4
+_SMALL = 512  # a matrix of more entries costs as much as to count some dozen frames
 _ROWS = 16
 _EXACT = 2.0**24  # integers below it are exact in float32
 
@@ -44,17 +44,18 @@ class Moment:
 
 
 def part_length(frames: int, *, entries: int, least: int) -> int:
-    """Return how many frames share a matrix: a power of two of at least `least` and, for large matrices, 1 024.
+    """Return how many frames share a matrix: a power of two of at least `least`.
 
-    All matrices together fit in 256 MiB if two of them do.
+    It gives at most 16 parts, and 4, the fewest that have an error, where matrices are large; all together fit in 1 GiB
+    if a few of them do.
 
     Examples
     --------
     >>> part_length(2000, entries=2700, least=16), part_length(2000, entries=100, least=16)
-    (1024, 128)
+    (512, 128)
     """
-    most = min(_MOST_PARTS, max(1, _PARTS_BYTES // (8 * max(entries, 1) ** 2)))
-    length = _PART_FRAMES if entries > _SMALL else 1
+    most = min(_MOST_PARTS if entries <= _SMALL else _FEWEST_PARTS, max(1, _PARTS_BYTES // (8 * max(entries, 1) ** 2)))
+    length = 1
     while length < least or frames > most * length:
         length *= 2
     return length

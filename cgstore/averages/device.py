@@ -128,7 +128,7 @@ def pair_kernel(device: str) -> PairKernel:
 def term_kernel(device: str) -> TermKernel:
     """Return what counts bonded terms on a device, with the arguments of `cgstore.kernels.bonded.count_terms`.
 
-    Parameters and errors as `pair_kernel`; values are float64, as in the compiled kernel.
+    Parameters and errors as `pair_kernel`; values are float64, those of the compiled kernel float32.
 
     Examples
     --------

@@ -47,7 +47,7 @@ def mean_and_error(sum: ArrayLike, weight: ArrayLike) -> Estimate:
         δm² = f² (1 − 1/n) Σ ((S − m W) / (1 − h))² / (Σ W)²
 
     which is exact for independent parts of any weight; f is close to one, see `error_factor`: mean ± error covers
-    the truth in 68.3 % of runs, however few the parts. Measured by `benchmarks/coverage.py`.
+    the truth in 68.3 % of runs, however few the parts. Measured by `benchmarks/calibration.py`.
     Flyvbjerg & Petersen 1989, doi:10.1063/1.457480; Efron & Stein 1981, doi:10.1214/aos/1176345462
 
     Examples

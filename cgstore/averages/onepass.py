@@ -18,7 +18,7 @@ from cgstore.errors import CgstoreError
 __all__ = ["distributions", "distributions_of", "question_of", "statistics", "statistics_of"]
 
 
-def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.DataTree:
+def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None, *, device: str | None = None) -> xr.DataTree:
     """Return everything in a spec, from one reading of the frames; nothing is read until it is computed.
 
     Parameters
@@ -26,6 +26,7 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
     ds : dataset of the schema
     spec : a `Spec`, or the file of one; the defaults without it. Without an `r_max` the distances reach to 1.5 nm, in
         smaller boxes as far as half the smallest height allows (only then are the boxes read at once)
+    device : "cuda" counts pairs and bonded terms with torch on a GPU; by default compiled code counts
 
     Returns
     -------
@@ -48,10 +49,10 @@ def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.D
     >>> list(tree), tree["rdf"].sizes["r"]
     (['rdf', 'bonded'], 50)
     """
-    return distributions_of(statistics(ds, spec))
+    return distributions_of(statistics(ds, spec, device=device))
 
 
-def statistics(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.DataTree:
+def statistics(ds: xr.Dataset, spec: Spec | Path | str | None = None, *, device: str | None = None) -> xr.DataTree:
     """Return the block statistics of everything in a spec, from which distributions follow without the frames.
 
     Parameters and errors as `distributions`
@@ -61,7 +62,7 @@ def statistics(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> xr.Data
     tree, lazy: block datasets (see `cgstore.averages.blocks`), one per distribution, in nodes of their names; if the
     spec asks for it the covariance dataset (see `cgstore.averages.covariance`) in `covariance`
     """
-    return statistics_of(ds, question_of(ds, spec_of(spec)))
+    return statistics_of(ds, question_of(ds, spec_of(spec)), device=device)
 
 
 def question_of(ds: xr.Dataset, spec: Spec) -> dict[str, Any]:
@@ -82,7 +83,9 @@ def question_of(ds: xr.Dataset, spec: Spec) -> dict[str, Any]:
     return question
 
 
-def statistics_of(ds: xr.Dataset, question: dict[str, Any], *, length: int | None = None) -> xr.DataTree:
+def statistics_of(
+    ds: xr.Dataset, question: dict[str, Any], *, length: int | None = None, device: str | None = None
+) -> xr.DataTree:
     """Return the block statistics that a question asks for, lazily.
 
     Parameters
@@ -90,8 +93,12 @@ def statistics_of(ds: xr.Dataset, question: dict[str, Any], *, length: int | Non
     ds : dataset of the schema
     question : of `question_of`
     length : frames per block; by default what `block_length` says
+    device : as `distributions`
     """
-    counters = [rdf_counter(ds, **question["rdf"]), bonded_counter(ds, **question["bonded"])]
+    counters = [
+        rdf_counter(ds, **question["rdf"], device=device),
+        bonded_counter(ds, **question["bonded"], device=device),
+    ]
     related = len(counters) if question["covariance"] else 0
     counters += [part.counter(ds, **question[name]) for name, part in _PARTS.items() if name in question]
     counted, covariance = count_statistics(ds, counters, length=length, covariance=related)

@@ -3,7 +3,7 @@
 The normalisation is that of the pairs that could be counted: g → 1 for an ideal gas of any size and in any box.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from cgstore.averages.counting import Counter, Histogram, count_blocks, result_attrs
+from cgstore.averages.device import pair_kernel
 from cgstore.averages.estimates import distribution_of_blocks
 from cgstore.box import volume
 from cgstore.documents import did_you_mean
@@ -35,6 +36,7 @@ def rdf(
     r_max: float = 1.5,
     bin_width: float = 0.01,
     exclude_bonded: Exclusion = 3,
+    device: str | None = None,
 ) -> xr.Dataset:
     """Return radial distribution functions; nothing is read until they are computed.
 
@@ -44,6 +46,7 @@ def rdf(
     pairs : two types each, `("NC3", "PO4")` or `"NC3-PO4"`, in any order; all pairs of types by default
     r_max, bin_width : nm; whole bins only, so r_max is rounded down to a multiple of bin_width
     exclude_bonded : leave out pairs up to so many bonds apart; "molecule" leaves out all within a molecule; 0 none
+    device : "cuda" counts with torch on a GPU, see `cgstore.averages.device`; by default compiled code counts
 
     Returns
     -------
@@ -74,7 +77,7 @@ def rdf(
     >>> g.rdf.sel(pair="A-A").values[1:].round(1).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
-    blocks = rdf_blocks(ds, pairs=pairs, r_max=r_max, bin_width=bin_width, exclude_bonded=exclude_bonded)
+    blocks = rdf_blocks(ds, pairs=pairs, r_max=r_max, bin_width=bin_width, exclude_bonded=exclude_bonded, device=device)
     return rdf_from_blocks(blocks)
 
 
@@ -85,12 +88,15 @@ def rdf_blocks(
     r_max: float = 1.5,
     bin_width: float = 0.01,
     exclude_bonded: Exclusion = 3,
+    device: str | None = None,
 ) -> xr.Dataset:
     """Return the block statistics that `rdf` is made from, see `cgstore.averages.blocks`; they can be merged.
 
     Parameters and errors as `rdf`; `sum` is weighted with the volume of the frame, in nm³.
     """
-    counter = rdf_counter(ds, pairs=pairs, r_max=r_max, bin_width=bin_width, exclude_bonded=exclude_bonded)
+    counter = rdf_counter(
+        ds, pairs=pairs, r_max=r_max, bin_width=bin_width, exclude_bonded=exclude_bonded, device=device
+    )
     parameters = {
         "pairs": list(counter.histograms[0].kinds),
         "r_max": r_max,
@@ -107,7 +113,13 @@ def rdf_from_blocks(blocks: xr.Dataset) -> xr.Dataset:
 
 
 def rdf_counter(
-    ds: xr.Dataset, *, pairs: Iterable[Pair] | None, r_max: float, bin_width: float, exclude_bonded: Exclusion
+    ds: xr.Dataset,
+    *,
+    pairs: Iterable[Pair] | None,
+    r_max: float,
+    bin_width: float,
+    exclude_bonded: Exclusion,
+    device: str | None = None,
 ) -> Counter:
     """Return how the frames of a dataset are counted; parameters and errors as `rdf`."""
     check_dataset(ds)
@@ -140,8 +152,13 @@ def rdf_counter(
         attrs={"units": "1", "long_name": "radial distribution function g(r)"},
     )
     start, partner = _partners(excluded, len(chosen))
+    kernel = count_pairs if device is None else pair_kernel(device)
     count = partial(
-        _count, title, (chosen, type_index, group, start, partner, row, float(edges[1])), (len(wanted), len(shells))
+        _count,
+        title,
+        kernel,
+        (chosen, type_index, group, start, partner, row, float(edges[1])),
+        (len(wanted), len(shells)),
     )
     return Counter("rdf", (histogram,), count, r_max=float(edges[-1]))
 
@@ -227,6 +244,7 @@ def _partners(excluded: NDArray[np.int64], particles: int) -> tuple[NDArray[np.i
 
 def _count(
     title: str,
+    kernel: Callable[..., int],
     question: tuple[Any, ...],
     shape: tuple[int, int],
     position: np.ndarray,
@@ -235,8 +253,7 @@ def _count(
 ) -> list[tuple[NDArray[np.uint32], NDArray[np.float64]]]:
     """Count the pairs of every frame."""
     counts = np.zeros((len(position), *shape), np.uint32)
-    arguments: tuple[Any, ...] = (position, box, *question, counts)
-    bad = count_pairs(*arguments)
+    bad = kernel(position, box, *question, counts)
     if bad >= 0:
         raise PhysicsError(
             f"rdf of {title}: frame {first + bad} has a position that is not finite; leave that frame out"

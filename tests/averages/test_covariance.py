@@ -130,7 +130,8 @@ def test_a_matrix_that_does_not_fit_is_refused_before_anything_is_read(molecules
 
 
 def test_the_parts_are_few_where_matrices_are_large():
-    assert part_length(10**6, entries=5000, least=64) >= 10**6
+    assert part_length(10**6, entries=5000, least=64) == 2**18
+    assert part_length(10**6, entries=12000, least=64) >= 10**6
     assert module.MOST_BYTES >= 8 * 10_000**2
 
 

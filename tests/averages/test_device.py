@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+import cgstore
 from cgstore.averages.device import check_device, pair_kernel, term_kernel
-from cgstore.errors import InputError, MissingExtra
+from cgstore.averages.spec import BondedSpec, RdfSpec, Spec
+from cgstore.errors import InputError, MissingExtra, PhysicsError
 
 torch = pytest.importorskip("torch")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
@@ -125,3 +127,25 @@ def test_without_torch_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r'device="cuda" needs torch.*pip install "cgstore\[learn\]"'):
         pair_kernel("cuda")
+
+
+def test_the_public_calls_count_on_a_device(gas):
+    bond = [(0, 1), (1, 2), (1, 3)]
+    ds = gas(20, 40, 2 * np.eye(3), seed=3, type=["A", "B"] * 20, bond=bond, angle=[(0, 1, 2)], dihedral=[(0, 1, 2, 3)])
+    spec = Spec(rdf=RdfSpec(r_max="0.9 nm", bin_width="0.1 nm"), bonded=BondedSpec(bond_max="2 nm"))
+    here, there = cgstore.distributions(ds, spec).compute(), cgstore.distributions(ds, spec, device="cpu").compute()
+    alone = cgstore.rdf(ds, r_max=0.9, bin_width=0.1, device="cpu"), cgstore.bonded(ds, bond_max=2.0, device="cpu")
+    for result in (there["rdf"].to_dataset(), alone[0].compute()):
+        assert int(abs(result["count"] - here["rdf"]["count"]).sum()) <= 4
+    for result in (there["bonded"].to_dataset(), alone[1].compute()):
+        for name in ("bond", "angle", "dihedral", "improper"):
+            assert int(result[f"{name}_count"].sum()) == int(here["bonded"][f"{name}_count"].sum()) > 0
+            assert int(abs(result[f"{name}_count"] - here["bonded"][f"{name}_count"]).sum()) <= 2
+    with pytest.raises(InputError, match="no_such"):
+        cgstore.rdf(ds, r_max=0.9, device="no_such")
+
+
+def test_a_bond_that_is_too_long_is_named_from_a_device_too(gas):
+    ds = gas(5, 6, 2 * np.eye(3), seed=3, bond=[(0, 1), (2, 3)])
+    with pytest.raises(PhysicsError, match=r"bonded of gas_300k/r1/cg: the bond A\(\d\)-A\(\d\) is .* beyond bond_max"):
+        cgstore.bonded(ds, bond_max=0.1, device="cpu").compute()

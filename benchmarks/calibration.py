@@ -1,7 +1,7 @@
 """How often mean ± error covers the truth: repeated synthetic runs whose mean is known, as a table in Markdown.
 
-python benchmarks/coverage.py                2 000 runs a row, about three minutes
-python benchmarks/coverage.py --runs 300     quicker
+python benchmarks/calibration.py                2 000 runs a row, about three minutes
+python benchmarks/calibration.py --runs 300     quicker
 """
 
 import argparse
