@@ -26,10 +26,11 @@ from _peers import (
     one_thread,
     rates,
     repeated,
+    simulated,
     stored,
 )
 from _timing import processor, report
-from correlated import ROOT, correlated
+from correlated import ROOT
 
 import cgstore
 from cgstore.averages.pair import rdf_blocks, rdf_counter, rdf_from_blocks
@@ -59,7 +60,9 @@ def main() -> None:
 
 def liquid(folder: Path) -> Results:
     """Count all 36 pairs of types of the correlated beads."""
-    made = correlated()
+    made = simulated()
+    if made is None:
+        return {}
     lazy = stored(made, folder)
     beads = Beads(lazy.compute(), made.folder / made.trajectory, R_MAX, BIN)
     peers: Peers = {}
