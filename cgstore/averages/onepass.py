@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from cgstore.averages.bonded import bonded_counter, bonded_from_blocks
 from cgstore.averages.counting import Counter, Histogram, count_statistics, result_attrs
+from cgstore.averages.flags import FLAGS, warnings_of
 from cgstore.averages.pair import rdf_counter, rdf_from_blocks
 from cgstore.averages.profile import profile_counter, profile_from_blocks
 from cgstore.averages.radial import map_counter, map_from_blocks, radial_counter, radial_from_blocks, reaches_of_map
 from cgstore.averages.spec import ProfileSpec, Spec, rdf_parameters, spec_of
 from cgstore.errors import CgstoreError
 
-__all__ = ["distributions", "distributions_of", "question_of", "statistics", "statistics_of"]
+__all__ = ["distributions", "distributions_of", "question_of", "statistics", "statistics_of", "warnings_about"]
 
 
 def distributions(ds: xr.Dataset, spec: Spec | Path | str | None = None, *, device: str | None = None) -> xr.DataTree:
@@ -144,6 +146,38 @@ def distributions_of(statistics: xr.DataTree) -> xr.DataTree:
     return xr.DataTree.from_dict(nodes)
 
 
+def warnings_about(tree: xr.DataTree) -> list[str]:
+    """Return what is wrong with distributions, at most a line each: a start to leave out, drift, too short a run.
+
+    Bins that were never hit are not among them: every tail has some, and they are marked where they are.
+
+    Parameters
+    ----------
+    tree : of `distributions`, computed
+
+    Examples
+    --------
+    >>> flags = xr.Dataset({"short": ("pair", [True])}, {"pair": ["A-A"]}, {"name": "x/r1/cg"})
+    >>> warnings_about(xr.DataTree.from_dict({"rdf": flags}))
+    ['x/r1/cg: too short to know the errors of rdf A-A; a longer run is needed, until then they are NaN']
+    """
+    found: dict[str, list[Any]] = {name: [] for name in ("kind", *FLAGS) if not name.startswith("unsampled")}
+    title = "this dataset"
+    for node, names in {"rdf": ("",), "bonded": _TERMS, **dict.fromkeys(_PARTS, ("",))}.items():
+        ds = tree[node].to_dataset() if node in tree.children else xr.Dataset()
+        for name in names:
+            prefix = f"{name}_" if name else ""
+            if f"{prefix}short" in ds:
+                title = ds.attrs.get("name", title)
+                kinds = ds[ds[f"{prefix}short"].dims[0]].values
+                found["kind"] += [f"{(name or node).replace('_', ' ')} {kind}" for kind in kinds]
+                for flag in set(found) - {"kind"}:
+                    values = ds[f"{prefix}{flag}"].values if f"{prefix}{flag}" in ds else np.zeros(len(kinds))
+                    found[flag] += list(values)
+    flags = xr.Dataset({flag: ("kind", values) for flag, values in found.items()}).set_coords("kind")
+    return warnings_of(flags, str(title))
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What is counted only where it is asked for."""
@@ -162,6 +196,7 @@ def _last_edge(histogram: Histogram) -> dict[str, float]:
     return {"reach": float(histogram.edges[-1])}
 
 
+_TERMS = ("bond", "angle", "dihedral", "improper")
 _PARTS = {
     "profile": _Part(profile_counter, profile_from_blocks, _last_edge),
     "radial_profile": _Part(radial_counter, radial_from_blocks, _last_edge),

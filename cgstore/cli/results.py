@@ -29,6 +29,7 @@ def distributions(
 ) -> None:
     """Compute distributions with their errors and keep them; what is known already is not computed again."""
     from cgstore.averages.keeping import kept_distributions
+    from cgstore.averages.onepass import warnings_about
     from cgstore.averages.spec import load_spec
     from cgstore.catalog import open_catalog
 
@@ -47,9 +48,18 @@ def distributions(
             sizes = {str(dim): size for node in tree.subtree for dim, size in node.sizes.items()}
             counts = {dim: size for dim, size in sizes.items() if dim == "pair" or dim.endswith("_kind")}
             others = [name for name in tree if name not in ("rdf", "bonded")]
-            values = _values(tree)
+            values, warnings = _values(tree), warnings_about(tree)
+            for line in warnings:
+                shell.say(line)
             answers.append(
-                {"name": entry.name, "computed": computed, "distributions": counts, "others": others, "values": values}
+                {
+                    "name": entry.name,
+                    "computed": computed,
+                    "distributions": counts,
+                    "others": others,
+                    "values": values,
+                    "warnings": warnings,
+                }
             )
             counted = [f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size]
             words = ", ".join([*counted, *(name.replace("_", " ") for name in others)])

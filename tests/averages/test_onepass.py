@@ -8,7 +8,7 @@ import xarray as xr
 
 import cgstore
 from cgstore.averages.keeping import kept_distributions
-from cgstore.averages.onepass import distributions
+from cgstore.averages.onepass import distributions, warnings_about
 from cgstore.averages.spec import BondedSpec, MapSpec, ProfileSpec, RadialSpec, RdfSpec, Spec, load_spec
 from cgstore.errors import CgstoreError, InputError, IntegrityError, PhysicsError
 
@@ -153,3 +153,18 @@ def test_only_bilayers_have_a_profile_unasked_and_only_where_a_layer_is_found(ga
     assert "profile" not in distributions(water, spec)
     with pytest.raises(CgstoreError, match="DMPX"):
         distributions(ds, Spec(rdf=spec.rdf, profile=ProfileSpec(centre=["DMPX"])))
+
+
+def test_warnings_name_kinds_of_all_distributions_in_one_line_each(molecules):
+    tree = distributions(molecules, SPEC).compute()
+    for node in ("rdf", "bonded"):
+        ds = tree[node].to_dataset()
+        flags = [name for name in ds.data_vars if str(name).endswith(("equilibration", "_frames", "drift", "short"))]
+        tree[node] = xr.DataTree(ds.assign({name: xr.zeros_like(ds[name]) for name in flags}))
+    assert warnings_about(tree) == []
+    rdf, bonded = tree["rdf"].to_dataset(), tree["bonded"].to_dataset()
+    tree["rdf"] = xr.DataTree(rdf.assign(drift=rdf["drift"] - 9.0))
+    tree["bonded"] = xr.DataTree(bonded.assign(angle_drift=bonded["angle_drift"] + 11.0))
+    (line,) = warnings_about(tree)
+    assert line.startswith("gas_300k/r1/cg: a drift through the whole run, of up to 11 standard errors, in rdf A-A, ")
+    assert "angle A-B-A" in line
