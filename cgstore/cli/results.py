@@ -65,7 +65,11 @@ def distributions(
             words = ", ".join([*counted, *(name.replace("_", " ") for name in others)])
             lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {words}")
             rows = [
-                [item["what"], f"{with_error(item['value'], item['error'])} {item['unit']}".strip(), item["note"]]
+                [
+                    item["what"],
+                    f"{with_error(item['value'], item['error'])} {item['unit'].removeprefix('1')}".strip(),
+                    item["note"],
+                ]
                 for item in values
             ]
             lines += [f"  {line}" for line in align(rows).splitlines()]
