@@ -1,11 +1,10 @@
 """The loader: batches of frames as tensors, shuffled, each frame once per epoch, resumable anywhere.
 
-One thread reads the next window of blocks while the batches of the current one are used. What held-out means is
+What held-out means is
 decided by the split (`Selection.members`), not here.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
-from cgstore.learn.plan import Int, Plan, Series
+from cgstore.learn.plan import Plan, Series
 from cgstore.learn.source import FRAME_ARRAYS, open_source
 from cgstore.learn.split import Catalog, Selection
+from cgstore.learn.streams import Int
 
 __all__ = ["Loader"]
 
@@ -91,7 +91,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
-        return self.plan.frames // self.plan.batch_size if self.drop_last else len(self.plan)
+        return self.plan.samples // self.plan.batch_size if self.drop_last else len(self.plan)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the batches that are left of this epoch; afterwards the next epoch is the current one."""
@@ -117,17 +117,24 @@ class Loader:
         self._epoch, self._step = self.plan.place(state)
 
     def _samples(self, epoch: int, step: int) -> Iterator[Sample]:
-        """Yield the frames of an epoch from batch `step` on, the next window being read meanwhile."""
-        windows = self.plan.windows(epoch)
-        start, skip = self.plan.locate(epoch, step)
-        with ThreadPoolExecutor(1) as pool:
-            coming = [pool.submit(self._read, blocks) for blocks in windows[start : start + 1]]
-            for number in range(start, len(windows)):
-                held = coming.pop().result()
-                coming = [pool.submit(self._read, blocks) for blocks in windows[number + 1 : number + 2]]
-                for series, frame in self.plan.samples(epoch, number)[skip:].tolist():
-                    yield series, frame, held[series, frame]
-                skip = 0
+        """Yield the frames of an epoch from batch `step` on."""
+        layout = self.plan.epoch(epoch)
+        held: dict[int, tuple[Int, dict[tuple[int, int], tuple[NDArray[np.float32], ...]]]] = {}
+        for number in range(step, len(self.plan)):
+            shares = self.plan.shares(number)
+            for window, (stream, first, last, begin, end) in enumerate(layout.windows.tolist()):
+                start, stop = max(begin, int(shares[stream, 0])), min(end, int(shares[stream, 1]))
+                if start >= stop:
+                    held.pop(window, None)
+                    continue
+                if window not in held:
+                    series = self.plan.blocks[layout.pieces[first:last, 0], 0]
+                    blocks = np.concatenate([series[:, None], layout.pieces[first:last, 1:]], axis=1)
+                    held[window] = layout.samples(window), self._read(blocks)
+                samples, arrays = held[window]
+                for block, frame in samples[start - begin : stop - begin].tolist():
+                    series_of = int(self.plan.blocks[block, 0])
+                    yield series_of, frame, arrays[series_of, frame]
 
     def _read(self, blocks: Int) -> dict[tuple[int, int], tuple[NDArray[np.float32], ...]]:
         """Read blocks whole and return each of their frames: one array per variable, views of the blocks."""
