@@ -1,12 +1,13 @@
 """Commands on results: computed and kept, explained, drawn, reported."""
 
+import math
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cgstore.cli.shell import Shell, align, command, with_error
+from cgstore.cli.shell import Shell, align, command
 
 __all__ = ["app"]
 
@@ -64,15 +65,7 @@ def distributions(
             counted = [f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size]
             words = ", ".join([*counted, *(name.replace("_", " ") for name in others)])
             lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {words}")
-            rows = [
-                [
-                    item["what"],
-                    f"{with_error(item['value'], item['error'])} {item['unit'].removeprefix('1')}".strip(),
-                    item["note"],
-                ]
-                for item in values
-            ]
-            lines += [f"  {line}" for line in align(rows).splitlines()]
+            lines += [f"  {line}" for line in align([_row(item) for item in values]).splitlines()]
             progress("distributions", number + 1, len(entries))
     shell.answer(answers, "\n".join(lines))
 
@@ -92,6 +85,16 @@ def _values(tree: Any) -> list[dict[str, Any]]:
                 note = str(ds["reason"].values[place]) if name == "diffusion" and "reason" in ds else ""
                 found.append({"what": what + of, "value": value, "error": spread, "unit": unit, "note": note})
     return found
+
+
+def _row(item: dict[str, Any]) -> list[str]:
+    """Show one number: what it is, with its error and unit, and what there is to say about it."""
+    from cgstore.plot.wording import with_error, with_unit
+
+    value, error = item["value"], item["error"]
+    shown = with_error(value, error) if math.isnan(value) else with_unit(with_error(value, error), item["unit"])
+    unknown = "" if math.isnan(value) or math.isfinite(error) else "error not known: too short a run"
+    return [item["what"], shown, item["note"] or unknown]
 
 
 def _explain(shell: Shell, entries: Any, wanted: Any) -> None:

@@ -21,7 +21,7 @@ from cgstore.errors import CgstoreError, InputError
 from cgstore.printable import one_line, printable
 from cgstore.store.locations import checked, is_url, redacted
 
-__all__ = ["INTERRUPTED", "Progress", "Shell", "align", "command", "complain", "size", "with_error"]
+__all__ = ["INTERRUPTED", "Progress", "Shell", "align", "command", "complain", "size"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -157,26 +157,6 @@ def command(app: typer.Typer, panel: str) -> Callable[[Callable[..., int | None]
 def complain(message: str) -> None:
     """Write an error message."""
     sys.stderr.write(f"cgstore: {printable(redacted(message))}\n")
-
-
-def with_error(value: float, error: float) -> str:
-    """Return a number and its standard error with two digits of the error.
-
-    >>> with_error(0.63215, 0.00374), with_error(0.5, float("nan")), with_error(12345.0, 230.0)
-    ('0.6321 ± 0.0037', '0.5, error unknown', '12340 ± 230')
-    >>> with_error(0.001234, 0.0000567)
-    '(1.234 ± 0.057)e-3'
-    """
-    if not math.isfinite(value):
-        return "unknown"
-    if not (math.isfinite(error) and error > 0.0):
-        return f"{value:.4g}, error unknown"
-    power = 0 if error >= 1e-4 else math.floor(math.log10(max(abs(value), error)))
-    value, error = value / 10.0**power, error / 10.0**power
-    digits = 1 - math.floor(math.log10(error))
-    shown = max(digits, 0)
-    text = f"{round(value, digits):.{shown}f} ± {round(error, digits):.{shown}f}"
-    return text if power == 0 else f"({text})e{power}"
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
