@@ -29,6 +29,7 @@ class Page(HTMLParser):
         self.wrong: list[str] = []
         self.references: list[str] = []
         self.pictures: list[str] = []
+        self.named: list[str] = []
         self.words: list[str] = []
         self.tags: set[str] = set()
         self.feed(path.read_text(encoding="utf-8"))
@@ -46,6 +47,8 @@ class Page(HTMLParser):
         for name, value in attrs:
             if name in ("src", "href"):
                 (self.pictures if tag == "img" else self.references).append(value or "")
+            if name == "alt":
+                self.named.append(value or "")
 
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:
@@ -102,7 +105,9 @@ def test_every_dataset_is_listed_with_state_point_composition_and_digest(store: 
 
 def test_kept_distributions_are_drawn_with_their_axes_and_their_peak(store: Path, page: Path) -> None:
     read = Page(page)
-    assert len(read.pictures) == 5  # g(r) of methane; g(r), bonds, angles and dihedrals of the bilayer
+    kinds = ("rdf", "bond", "angle", "dihedral", "improper", "profile", "area", "thickness")
+    drawn = [f"{kind} of dmpc_303k/r1/cg" for kind in kinds]  # a bilayer has these by itself
+    assert read.named == [*drawn, "rdf of methane_112k/r1/cg"]
     pictures = [base64.b64decode(picture.split(",")[1]).decode() for picture in read.pictures]
     assert all("<svg" in picture for picture in pictures)
     entry = open_catalog(store)["methane_112k/r1/cg"]

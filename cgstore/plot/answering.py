@@ -83,9 +83,14 @@ def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, s
 
 
 def answers(entry: Any, digest: str) -> Iterator[xr.DataTree]:
-    """Yield the distributions that are kept for a content, those that reach farthest first."""
-    for item in _statistics(entry, digest):
-        yield distributions_of(read_kept(item)).compute()
+    """Yield the distributions that are kept for a content, those that reach farthest first.
+
+    Statistics whose whole question is part of another one are left out: that one has the same distributions.
+    """
+    items = _statistics(entry, digest)
+    for place, item in enumerate(items):
+        if not any(_covers(other, item, first=at < place) for at, other in enumerate(items) if at != place):
+            yield distributions_of(read_kept(item)).compute()
 
 
 def kept_results(entry: Any, digest: str) -> list[tuple[str, xr.Dataset]]:
@@ -109,6 +114,19 @@ def _statistics(entry: Any, digest: str, node: str = "rdf") -> list[Kept]:
         if (item.name, item.version, item.dataset_digest) == (NAME, VERSION, digest) and item.parameters.get(node)
     ]
     return sorted(found, key=lambda item: -float(item.parameters["rdf"]["r_max"]))
+
+
+def _covers(other: Kept, item: Kept, *, first: bool) -> bool:
+    """Tell whether other statistics have all that these have; of two that say the same the first is meant."""
+    within = _within(item.parameters, other.parameters)
+    return within and (first or not _within(other.parameters, item.parameters))
+
+
+def _within(part: Any, whole: Any) -> bool:
+    """Tell whether a question is part of another one: the same values, and perhaps more of them."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(_within(value, whole.get(key)) for key, value in part.items())
+    return part in (None, False) or bool(part == whole)
 
 
 def _result(entry: Any, node: str, spec: Spec | None) -> xr.Dataset:

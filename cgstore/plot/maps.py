@@ -127,7 +127,7 @@ def _cells(of: list[tuple[str, str]]) -> list[int]:
 def draw_covariance(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     """Draw correlations as colours, entries by distribution and kind."""
     found = correlations(result, chosen)
-    figure, axes = canvas(1, 1, 5.4)
+    figure, axes = canvas(1, 1, 5.0)
     panel = axes[0, 0]
     size = len(found.matrix)
     beside = np.abs(found.matrix[~np.eye(size, dtype=bool)])
@@ -148,8 +148,10 @@ def draw_covariance(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure
 
 def _bins(panel: "Axes", found: Correlations) -> None:
     """Label the bins of a single kind by where they are."""
-    places = np.unique(np.linspace(0, len(found.x) - 1, 7).round().astype(int))
-    names = [f"{found.x[place]:.3g}" for place in places]
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = [x for x in MaxNLocator(6).tick_values(found.x[0], found.x[-1]) if found.x[0] <= x <= found.x[-1]]
+    places, names = np.interp(ticks, found.x, np.arange(len(found.x))), [f"{x:g}" for x in ticks]
     distance = found.distribution[0] in ("rdf", "bond")
     text = f"{found.kind[0]}, {'r / nm' if distance else 'angle / °'}"
     panel.set_xticks(places, names, fontsize=FONT - 1)

@@ -1,0 +1,5 @@
+"""The report: a store and its fits as one self-contained HTML page that needs no server and no network."""
+
+from cgstore.report.page import write_report
+
+__all__ = ["write_report"]
