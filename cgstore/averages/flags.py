@@ -23,6 +23,8 @@ FLAGS = {
 _FEWEST_BLOCKS = 16  # fewer say nothing about settling and drift
 _SIGNIFICANT_DRIFT = 5.0  # standard errors
 _SHOWN = 4  # kinds named in a warning
+_FEWEST_HITS = 40  # independent ones: sparser bins are taken together, up to thirds of all
+_LARGEST_SHARE = 1 / 3
 
 Float = NDArray[np.float64]
 
@@ -50,7 +52,8 @@ def flags_of_blocks(blocks: xr.Dataset) -> xr.Dataset:
 
     Notes
     -----
-    Every bin of a block is taken relative to the mean and in units of the scatter of the second half, z. First blocks
+    Neighbouring bins are taken together until they have 40 independent hits, up to a third of all. Each of a block
+    is then taken relative to the mean and in units of the scatter of the second half, z. First blocks
     whose distance (mean z²)^⅓ is wildly off go first: a lattice. For all slower changes a block is represented by one
     number, its projection on the first principal component of the parts of the run (at most 20), in which what is
     slow stands out from the noise of counting: see `cgstore.averages.series.equilibration` for settling; the drift is
@@ -112,10 +115,26 @@ def _flags(sum: ArrayLike, weight: ArrayLike, frames: ArrayLike) -> tuple[np.nda
         short[kind] = not parts_of(int(merged_length(g, len(share))), share).enough
         effective[kind] = parts_of(1, share).effective / g
         if len(share) >= _FEWEST_BLOCKS:
-            first, drift[kind] = _start_and_drift(values, share)
+            first, drift[kind] = _start_and_drift(_dense(values, share, g), share)
             left_out = float(number[: np.flatnonzero(heavy)[first]].sum())
             leave[kind] = left_out if left_out <= 0.5 * number.sum() else np.nan
     return leave, drift, short, effective
+
+
+def _dense(values: Float, weight: Float, inefficiency: float) -> Float:
+    """Return (block, group) sums over neighbouring bins, as many as have enough independent hits to be judged.
+
+    A bin that is hit in one stretch of the run only would be a start of its own wherever that stretch is the first.
+    """
+    mean = values.sum(axis=0) / weight.sum()
+    scatter = ((values - weight[:, None] * mean) ** 2 / weight[:, None]).mean(axis=0)
+    hit = scatter.sum() / mean.sum()  # what a single one adds to a sum, if they are independent
+    share = min(_FEWEST_HITS * inefficiency * hit / values.sum(), _LARGEST_SHARE)
+    if share <= 0.0:
+        return values
+    group = np.minimum(np.floor(mean.cumsum() / mean.sum() / share * (1 - 1e-12)), np.floor(1 / share) - 1)
+    starts = np.flatnonzero(np.diff(group, prepend=-1.0))
+    return np.asarray(np.add.reduceat(values, starts, axis=1))
 
 
 def _start_and_drift(values: Float, weight: Float) -> tuple[int, float]:

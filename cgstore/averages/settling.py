@@ -8,6 +8,7 @@ from cgstore.averages.correlation import doubtful, inefficiency_of
 __all__ = ["first_tame", "settled"]
 
 _WILD = 8.0  # robust standard deviations from the median: no fluctuation, but a lattice or a bad start
+_RARE = 0.99  # of the second half is less far off: series with long tails are no lattices
 _SIGNIFICANT = 4.0  # standard errors between what is left out and what is kept
 
 Float = NDArray[np.float64]
@@ -15,6 +16,8 @@ Float = NDArray[np.float64]
 
 def first_tame(series: Float) -> int:
     """Return the first value that is within 8 robust standard deviations of the median of the second half.
+
+    What is no further off than the furthest 1 % of that half is tame as well.
 
     Parameters
     ----------
@@ -31,7 +34,8 @@ def first_tame(series: Float) -> int:
     middle = np.median(half)
     # The median of the absolute deviations is 0.6745 standard deviations of a normal distribution.
     scale = max(float(np.median(np.abs(half - middle))) / 0.6745, 1e-12 * float(np.abs(half).max()))
-    tame = np.abs(series[: len(series) // 2] - middle) <= _WILD * scale
+    usual = max(_WILD * scale, float(np.quantile(np.abs(half - middle), _RARE)))
+    tame = np.abs(series[: len(series) // 2] - middle) <= usual
     return int(tame.argmax()) if tame.any() else 0
 
 
