@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.store.layout import DIGEST
 from cgstore.store.opening import open_arrays
 
-__all__ = ["Fingerprint", "fingerprint"]
+__all__ = ["Fingerprint", "fingerprint", "times_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,9 +20,17 @@ class Fingerprint:
 
     sources: frozenset[str]  # SHA-256 of the source files
     frames: NDArray[np.uint64]  # (frame,) digest of each frame, sorted; empty when the dataset keeps none
-    first: float  # ps
-    last: float  # ps
-    interval: float  # ps, the longest time between two of the frames
+    times: NDArray[np.float64]  # (frame,) ps
+
+    @property
+    def first(self) -> float:
+        """Return the time of the first frame in ps; without frames it is after everything."""
+        return float(self.times[0]) if len(self.times) else np.inf
+
+    @property
+    def last(self) -> float:
+        """Return the time of the last frame in ps; without frames it is before everything."""
+        return float(self.times[-1]) if len(self.times) else -np.inf
 
 
 def fingerprint(entry: Any, choose: Callable[[NDArray[np.float64]], slice]) -> Fingerprint:
@@ -33,7 +42,7 @@ def fingerprint(entry: Any, choose: Callable[[NDArray[np.float64]], slice]) -> F
     choose : times (frame,) in ps → slice of frames
     """
     ds = entry.open()
-    time = np.asarray(ds["time"].values, np.float64) if "time" in ds.variables else np.arange(float(ds.sizes["frame"]))
+    time = times_of(ds)
     chosen = choose(time)
     times = time[chosen]
     sources = ds.attrs.get("sources") or entry.metadata.get("sources") or []
@@ -41,10 +50,15 @@ def fingerprint(entry: Any, choose: Callable[[NDArray[np.float64]], slice]) -> F
     return Fingerprint(
         sources=frozenset(source["digest"] for source in sources),
         frames=np.sort(digests[chosen]) if len(digests) else digests,
-        first=float(times[0]) if len(times) else np.inf,
-        last=float(times[-1]) if len(times) else -np.inf,
-        interval=float(np.diff(times).max()) if len(times) > 1 else 0.0,
+        times=times,
     )
+
+
+def times_of(ds: xr.Dataset) -> NDArray[np.float64]:
+    """Return the time of each frame in ps, (frame,); the number of the frame where no times are known."""
+    if "time" in ds.variables:
+        return np.asarray(ds["time"].values, np.float64)
+    return np.arange(float(ds.sizes["frame"]))
 
 
 def _frame_digests(entry: Any, version: Any) -> NDArray[np.uint64]:

@@ -1,0 +1,200 @@
+"""Freezing: the lock beside a split file, which pins what the file means and which data it meant that day.
+
+    lipids.toml  →  lipids.lock      JSON: the meaning, the members of each part with version and digest, a seal
+
+A frozen split is immutable: when the file says something else, or a dataset has other content, it is refused and the
+message says what changed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cgstore.documents import digest
+from cgstore.errors import InputError, IntegrityError
+from cgstore.learn.fingerprint import times_of
+from cgstore.learn.folder import write_json
+from cgstore.learn.members import Catalog, Member
+from cgstore.learn.rules import PartName
+from cgstore.plain_files import read_plain
+
+__all__ = ["Lock", "Pinned", "changes_of_data", "changes_of_meaning", "lock_path", "pin", "read_lock", "write_lock"]
+
+_FORMAT = 1
+_MOST_BYTES = 2**28
+_SHOWN = 12  # characters of a digest
+_FIELDS = {"name": str, "frames": int, "version": int, "digest": str}
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A member as it was when the split was frozen."""
+
+    member: Member
+    frames: int
+    first: float | None  # ps, of the frames; None when there are none
+    last: float | None
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a lock says; `digest` seals it."""
+
+    meaning: Mapping[str, Any]
+    parts: Mapping[PartName, tuple[Pinned, ...]]
+    digest: str
+
+    def members(self, part: PartName) -> tuple[Member, ...]:
+        """Return the members of a part as they were pinned."""
+        return tuple(row.member for row in self.parts.get(part, ()))
+
+
+def lock_path(path: Path) -> Path:
+    """Return the place of the lock of a split file.
+
+    >>> lock_path(Path("catalogs/splits/lipids.toml")).name
+    'lipids.lock'
+    """
+    return path.with_suffix(".lock")
+
+
+def pin(members: Sequence[Member], catalog: Catalog) -> tuple[Pinned, ...]:
+    """Return members with what identifies their content now.
+
+    Raises
+    ------
+    InputError : a dataset has no digest, so it lies in no store
+    """
+    pinned = []
+    for member in members:
+        entry = catalog[member.name]
+        ds = entry.open()
+        version, key = (_identity(entry, ds, name) for name in ("version", "digest"))
+        if not key:
+            raise InputError(f"{member.name}: found no digest, expected a dataset from a store")
+        time = times_of(ds)[member.frames(times_of(ds))]
+        first, last = (float(time[0]), float(time[-1])) if len(time) else (None, None)
+        pinned.append(Pinned(member, len(time), first, last, int(version or 0), str(key)))
+    return tuple(pinned)
+
+
+def _identity(entry: Any, ds: Any, name: str) -> Any:
+    """Return the version or the digest of a dataset."""
+    return entry.metadata.get(name) or ds.attrs.get(name)
+
+
+def write_lock(path: Path, meaning: Mapping[str, Any], parts: Mapping[PartName, Sequence[Pinned]]) -> Lock:
+    """Write the lock of a split file and return it."""
+    content = {
+        "cgstore_split": _FORMAT,
+        "split": digest(meaning),
+        "meaning": meaning,
+        "parts": {part: [_row(item) for item in items] for part, items in parts.items()},
+    }
+    write_json(lock_path(path), {**content, "digest": digest(content)})
+    return read_lock(lock_path(path))
+
+
+def read_lock(path: Path) -> Lock:
+    """Read a lock.
+
+    Raises
+    ------
+    IntegrityError : it was edited or damaged, or is no lock of a split
+    """
+    try:
+        content = json.loads(read_plain(path, most=_MOST_BYTES))
+        seal = content.pop("digest")
+        rows = {part: tuple(map(_pinned, items)) for part, items in content["parts"].items()}
+        sound = content["cgstore_split"] == _FORMAT and digest(content["meaning"]) == content["split"]
+        sound = sound and digest(content) == seal and set(rows) <= {"train", "validation", "heldout"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise IntegrityError(f"{path}: not the lock of a split: {error}; {_REMEDY}") from error
+    if not sound:
+        raise IntegrityError(f"{path}: edited by hand or damaged, its seal does not fit; {_REMEDY}")
+    return Lock(content["meaning"], rows, seal)
+
+
+_REMEDY = "take the file from your history, or freeze the split again with cgstore split freeze --again"
+
+
+def _row(item: Pinned) -> dict[str, Any]:
+    """Return a member as plain data; open ends are null."""
+    start, stop = (None if abs(end) == float("inf") else end for end in (item.member.start, item.member.stop))
+    return {
+        "name": item.member.name,
+        "start": start,
+        "stop": stop,
+        "frames": item.frames,
+        "first": item.first,
+        "last": item.last,
+        "version": item.version,
+        "digest": item.digest,
+    }
+
+
+def _pinned(row: Mapping[str, Any]) -> Pinned:
+    """Read a member."""
+    if wrong := [key for key, kind in _FIELDS.items() if not isinstance(row[key], kind)]:
+        raise ValueError(f"found {wrong[0]} = {row[wrong[0]]!r}")
+    start = float("-inf") if row["start"] is None else float(row["start"])
+    stop = float("inf") if row["stop"] is None else float(row["stop"])
+    first, last = (None if row[end] is None else float(row[end]) for end in ("first", "last"))
+    return Pinned(Member(row["name"], start, stop), row["frames"], first, last, row["version"], row["digest"])
+
+
+def changes_of_meaning(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Say what a split file says otherwise than its lock.
+
+    >>> changes_of_meaning({"train": [{"system": "a"}]}, {"train": [{"system": "b"}], "gap": 5})
+    ['gap   is new: 5', "train[0].system   was 'a', is 'b'"]
+    """
+    before, after = dict(_flat(old, "")), dict(_flat(new, ""))
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        if key not in before:
+            lines.append(f"{key}   is new: {after[key]!r}")
+        elif key not in after:
+            lines.append(f"{key}   is gone, was {before[key]!r}")
+        elif before[key] != after[key]:
+            lines.append(f"{key}   was {before[key]!r}, is {after[key]!r}")
+    return lines
+
+
+def _flat(value: Any, key: str) -> list[tuple[str, Any]]:
+    """Return the leaves of plain data with their places."""
+    if isinstance(value, Mapping) and value:
+        return [leaf for name, inner in value.items() for leaf in _flat(inner, f"{key}.{name}".lstrip("."))]
+    if isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        return [leaf for number, inner in enumerate(value) for leaf in _flat(inner, f"{key}[{number}]")]
+    return [(key, list(value) if isinstance(value, tuple) else value)]
+
+
+def changes_of_data(lock: Lock, catalog: Catalog, *, needed: PartName | None) -> list[str]:
+    """Say which datasets are not what they were when the split was frozen.
+
+    Parameters
+    ----------
+    lock : of the split
+    catalog : as it is now
+    needed : the part that is asked for; datasets of other parts may be absent, but not changed; None: all may
+    """
+    there, lines = set(catalog), []
+    for part, items in lock.parts.items():
+        for item in items:
+            name = item.member.name
+            if name not in there:
+                lines += [f"{part} {name}   is not in this store"] if part == needed else []
+                continue
+            now = catalog[name].metadata
+            if now.get("digest") != item.digest:
+                lines.append(
+                    f"{part} {name}   found version {now.get('version')} with {now.get('frames')} frames, digest "
+                    f"{str(now.get('digest'))[:_SHOWN]}; frozen was version {item.version}, digest "
+                    f"{item.digest[:_SHOWN]}, of which {item.frames} frames were chosen"
+                )
+    return list(dict.fromkeys(lines))
