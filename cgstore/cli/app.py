@@ -11,6 +11,7 @@ from cgstore.cli.learn import app as learn
 from cgstore.cli.recipes import app as recipes
 from cgstore.cli.results import app as results
 from cgstore.cli.shell import INTERRUPTED, complain
+from cgstore.cli.splits import app as splits
 
 __all__ = ["app", "main"]
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(data)
 app.add_typer(results)
 app.add_typer(learn)
+app.add_typer(splits, name="split", help="Look at a split, check it for leaks, freeze it.", rich_help_panel="Learn")
 app.add_typer(recipes, name="recipe", help="Draft a recipe, or import one.", rich_help_panel="The store")
 
 

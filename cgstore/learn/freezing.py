@@ -25,7 +25,7 @@ __all__ = ["Lock", "Pinned", "changes_of_data", "changes_of_meaning", "lock_path
 _FORMAT = 1
 _MOST_BYTES = 2**28
 _SHOWN = 12  # characters of a digest
-_FIELDS = {"name": str, "frames": int, "version": int, "digest": str}
+_FIELDS = {"frames": int, "version": int, "digest": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,8 @@ _REMEDY = "take the file from your history, or freeze the split again with cgsto
 
 def _row(item: Pinned) -> dict[str, Any]:
     """Return a member as plain data; open ends are null."""
-    start, stop = (None if abs(end) == float("inf") else end for end in (item.member.start, item.member.stop))
     return {
-        "name": item.member.name,
-        "start": start,
-        "stop": stop,
+        **item.member.plain(),
         "frames": item.frames,
         "first": item.first,
         "last": item.last,
@@ -141,10 +138,8 @@ def _pinned(row: Mapping[str, Any]) -> Pinned:
     """Read a member."""
     if wrong := [key for key, kind in _FIELDS.items() if not isinstance(row[key], kind)]:
         raise ValueError(f"found {wrong[0]} = {row[wrong[0]]!r}")
-    start = float("-inf") if row["start"] is None else float(row["start"])
-    stop = float("inf") if row["stop"] is None else float(row["stop"])
     first, last = (None if row[end] is None else float(row[end]) for end in ("first", "last"))
-    return Pinned(Member(row["name"], start, stop), row["frames"], first, last, row["version"], row["digest"])
+    return Pinned(Member.of(row), row["frames"], first, last, row["version"], row["digest"])
 
 
 def changes_of_meaning(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -57,6 +57,27 @@ class Member:
             return self.name
         return f"{self.name} [{self.start:g}, {self.stop:g}) ps"
 
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data; open ends are null."""
+        start, stop = (None if abs(end) == float("inf") else end for end in (self.start, self.stop))
+        return {"name": self.name, "start": start, "stop": stop}
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Member":
+        """Return what `plain` gave.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError : it is something else
+
+        >>> Member.of(Member("a/r1/cg", stop=5.0).plain())
+        Member(name='a/r1/cg', start=-inf, stop=5.0)
+        """
+        if not isinstance(row["name"], str):
+            raise ValueError(f"found the name {row['name']!r}")
+        start = float("-inf") if row["start"] is None else float(row["start"])
+        return cls(row["name"], start, float("inf") if row["stop"] is None else float(row["stop"]))
+
     def frames(self, time: NDArray[np.float64]) -> slice:
         """Return the frames of this member; `time` (frame,) in ps increases."""
         first, last = np.searchsorted(time, [self.start, self.stop], side="left")

@@ -22,7 +22,7 @@ from cgstore.learn.freezing import (
     read_lock,
     write_lock,
 )
-from cgstore.learn.leakage import MOST_LINES, Report, look_for_leaks
+from cgstore.learn.leakage import MOST_LINES, Leak, Report, look_for_leaks
 from cgstore.learn.members import Catalog, Member, choose
 from cgstore.learn.promise import broken, promises_of
 from cgstore.learn.rules import PARTS, Blocks, Gap, PartName, Rule, SplitFile, Systems
@@ -206,9 +206,26 @@ def find_leaks(split: Split, catalog: Catalog, *, deep: bool = False) -> Report:
     InputError : as `members_of`
     """
     parts = {item.part: members_of(item, catalog) for item in split.parts() if item.rules}
-    return look_for_leaks(
-        parts, catalog, gap=split.gap, promises=promises_of(catalog, split.train.contract.folder), deep=deep
-    )
+    promises = promises_of(catalog, split.train.contract.folder)
+    report = look_for_leaks(parts, catalog, gap=split.gap, promises=promises, deep=deep)
+    return Report(report.leaks, (*report.warnings, *_not_pinned(split, catalog)))
+
+
+def _not_pinned(split: Split, catalog: Catalog) -> list[Leak]:
+    """Say which datasets the rules of a frozen split mean by now besides those of its lock."""
+    if split.lock is None:
+        return []
+    found = []
+    for part in split.parts():
+        pinned = {member.name for member in split.lock.members(part.part)}
+        try:
+            now = choose(part.contract.file, part.part, catalog, where=split.where)
+        except InputError:
+            continue  # what is pinned is there, and that is what counts
+        new = [member for member in now if member.name not in pinned]
+        says = "came after the split was frozen and is no part of it"
+        found += [Leak("not pinned", (part.part,), (member.words,), says) for member in new]
+    return found
 
 
 def check_leak(split: Split, catalog: Catalog) -> None:
