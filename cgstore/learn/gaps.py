@@ -14,13 +14,14 @@ from cgstore.averages.keeping import NAME
 from cgstore.averages.onepass import distributions_of
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError
-from cgstore.features import kept, read_kept
+from cgstore.features import Kept, kept, read_kept
 from cgstore.learn.rules import Gap
 from cgstore.store.locations import is_url
 
 __all__ = ["correlation_times", "gap_of"]
 
 _SUFFIX = "correlation_time"
+_READ: dict[tuple[Path, str], dict[str, float]] = {}  # results never change: each is read once
 
 
 def gap_of(gap: Gap, entry: Any) -> float:
@@ -79,16 +80,30 @@ def correlation_times(entry: Any) -> dict[str, float]:
     digest = entry.metadata.get("digest")
     times: dict[str, float] = {}
     for item in kept(Path(location)):
-        if item.dataset_digest != digest:
-            continue
-        try:
-            result = read_kept(item)
-        except IntegrityError:
-            continue  # it is only not used
-        nodes = distributions_of(result).compute() if item.name == NAME else result
-        for title, ds in _datasets(nodes, item.name):
-            for name, value in _times_in(ds, title).items():
+        if item.dataset_digest == digest:
+            for name, value in _times_of(item).items():
                 times[name] = max(value, times.get(name, 0.0))
+    return times
+
+
+def _times_of(item: Kept) -> dict[str, float]:
+    """Return the correlation times in one kept result."""
+    place = (item.folder, item.key)
+    if place not in _READ:
+        try:
+            _READ[place] = _times(read_kept(item), item.name)
+        except IntegrityError:
+            return {}  # it is only not used
+    return _READ[place]
+
+
+def _times(result: Any, title: str) -> dict[str, float]:
+    """Return the correlation times in a result."""
+    nodes = distributions_of(result).compute() if title == NAME else result
+    times: dict[str, float] = {}
+    for name, ds in _datasets(nodes, title):
+        for quantity, value in _times_in(ds, name).items():
+            times[quantity] = max(value, times.get(quantity, 0.0))
     return times
 
 
