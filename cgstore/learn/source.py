@@ -1,10 +1,11 @@
-"""Sources: the frames of one dataset read in consecutive stretches as float32, straight from the chunks of the store.
+"""Sources: the frames of one dataset read in consecutive stretches, straight from the chunks of the store.
 
-Between the disk and the tensor stand the chunks and one multiplication; xarray and dask, which describe the dataset,
-are not in the way.
+Between the disk and the tensor stand the chunks and one multiplication, which a loader leaves to its device; xarray and
+dask, which describe the dataset, are not in the way.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +16,35 @@ from numpy.typing import NDArray
 from cgstore.errors import InputError
 from cgstore.learn.split import Catalog, Member
 from cgstore.schema import SCHEMA
+from cgstore.store.decoding import StoredArray
 from cgstore.store.opening import open_arrays
 
-__all__ = ["FRAME_ARRAYS", "Source", "open_source", "spread_frames", "temperature_of"]
+__all__ = ["FRAME_ARRAYS", "Numbers", "Source", "open_source", "spread_frames", "temperature_of"]
 
 FRAME_ARRAYS = tuple(
     row.name for row in SCHEMA if row.dims[0] == "frame" and row.dtype.startswith("float") and row.name != "time"
 )
-_MEMORY_CHUNK = 64  # frames, where a dataset is not in chunks
+_MEMORY_CHUNK = 2**20  # bytes of positions that are read together where a dataset is not in chunks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbers:
+    """One variable of a source as it is stored: `read(first, last, values)` writes frames into an array of `dtype`."""
+
+    dtype: np.dtype[Any]
+    step: np.float32 | None  # multiply integers with it, in float32
+    shape: tuple[int, ...]  # of a frame
+    read: Callable[[int, int, NDArray[Any]], None]
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of a frame."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """One dataset, opened: `read(variable, first, last)` gives frames as stored, dequantised to float32."""
+    """One dataset, opened: `read` gives frames as float32, `numbers` as they are stored."""
 
     name: str
     digest: str
@@ -37,8 +54,21 @@ class Source:
     time: NDArray[np.float64]  # (frame,) ps, of all frames
     type: NDArray[np.str_]  # (particle,)
     mass: NDArray[np.float64]  # (particle,) u
-    variables: frozenset[str]
-    read: Callable[[str, int, int], NDArray[np.float32]]
+    numbers: Mapping[str, Numbers]  # of each variable per frame that there is
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Return the variables per frame that there are."""
+        return frozenset(self.numbers)
+
+    def read(self, variable: str, first: int, last: int) -> NDArray[np.float32]:
+        """Return frames `first` to `last` of a variable as float32, with the bits that the dataset shows."""
+        numbers = self.numbers[variable]
+        values = np.empty((last - first, *numbers.shape), numbers.dtype)
+        numbers.read(first, last, values)
+        if numbers.step is None:
+            return values.astype(np.float32, copy=False)
+        return np.multiply(values, numbers.step, dtype=np.float32, casting="same_kind")
 
 
 def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("position",)) -> Source:
@@ -62,7 +92,7 @@ def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("positi
     time = np.asarray(ds["time"].values, np.float64) if "time" in ds.variables else np.arange(float(frames))
     chosen = member.frames(time)
     particles = ds.sizes["particle"]
-    chunk, read = _reader(entry, ds)
+    chunk, numbers = _numbers(entry, ds)
     return Source(
         name=member.name,
         digest=str(ds.attrs.get("digest", "")),
@@ -72,8 +102,7 @@ def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("positi
         time=time,
         type=np.asarray(ds["type"].values, np.str_) if "type" in ds.variables else np.full(particles, "X"),
         mass=np.asarray(ds["mass"].values, np.float64) if "mass" in ds.variables else np.ones(particles),
-        variables=frozenset(name for name in FRAME_ARRAYS if name in ds),
-        read=read,
+        numbers=numbers,
     )
 
 
@@ -124,10 +153,26 @@ def temperature_of(catalog: Catalog, name: str) -> float:
     return float(temperature)
 
 
-def _reader(entry: Any, ds: xr.Dataset) -> tuple[int, Callable[[str, int, int], NDArray[np.float32]]]:
-    """Return the frames per chunk and the function that reads a stretch of frames."""
+def _numbers(entry: Any, ds: xr.Dataset) -> tuple[int, dict[str, Numbers]]:
+    """Return the frames per chunk, and each variable per frame as it is stored."""
+    names = [name for name in FRAME_ARRAYS if name in ds]
     location, version = getattr(entry, "location", None), ds.attrs.get("version")
     if location is None or version is None:
-        return _MEMORY_CHUNK, lambda variable, first, last: np.asarray(ds[variable][first:last].values, np.float32)
+        frame = 4 * max(1, ds.sizes["particle"]) * 3  # bytes
+        return max(1, _MEMORY_CHUNK // frame), {name: _in_memory(ds[name]) for name in names}
     arrays, chunk = open_arrays(f"{location}/v{int(version):06d}")
-    return chunk, lambda variable, first, last: np.asarray(arrays[variable][first:last], np.float32)
+    return chunk, {name: _stored(arrays[name]) for name in names}
+
+
+def _stored(array: StoredArray) -> Numbers:
+    """Return a variable that lies in a store."""
+    return Numbers(array.stored_dtype, array.step, array.shape[1:], array.read_stored)
+
+
+def _in_memory(array: xr.DataArray) -> Numbers:
+    """Return a variable of a dataset made by hand."""
+
+    def read(first: int, last: int, values: NDArray[Any]) -> None:
+        values[...] = array[first:last].values
+
+    return Numbers(np.dtype(np.float32), None, tuple(array.shape[1:]), read)

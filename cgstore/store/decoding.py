@@ -71,6 +71,43 @@ class StoredArray:
             return self._read_local(self.local, keys)
         return self._decode(read_zarr(self.array, key, where=self._place(key)), key)
 
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Return the dtype of the numbers as they are stored."""
+        return np.dtype(self.array.dtype).newbyteorder("=")
+
+    @property
+    def step(self) -> np.float32 | None:
+        """Return what the stored integers are multiplied with, in float32; None where they are not."""
+        scale = attributes_of(self.array).get("scale_factor")
+        return None if scale is None else np.float32(scale)
+
+    def read_stored(self, first: int, last: int, values: NDArray[Any]) -> None:
+        """Write frames `first` to `last` into an array, as their numbers are stored.
+
+        Parameters
+        ----------
+        first, last : of the array
+        values : (frame, …) of `stored_dtype`, contiguous
+
+        Raises
+        ------
+        IntegrityError : a chunk is lost, or its bytes are not what was written
+        """
+        key = slice(first, last)
+        if isinstance(self.local, FrameArray):
+            try:
+                self.local.read_into(first, last, values)
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"{self._place(key)}: {error}; run verify, restore the file from a copy"
+                ) from error
+        elif self.local is not None:
+            values[...] = self[key]
+        else:
+            values[...] = read_zarr(self.array, key, where=self._place(key))
+            self._check_lost(values, key)
+
     def _read_local(self, local: FrameArray | ReferencedFrames, keys: tuple[Any, ...]) -> NDArray[Any]:
         """Read frames from their shards, and take the part of them that is meant."""
         if keys[0] is Ellipsis:
@@ -103,15 +140,21 @@ class StoredArray:
         if "scale_factor" in attrs:
             decoded = np.empty(stored.shape, np.float32)
             flat = np.ascontiguousarray(stored).reshape(-1)
-            lost = dequantise(flat, np.float32(attrs["scale_factor"]), decoded.reshape(-1))
+            if dequantise(flat, np.float32(attrs["scale_factor"]), decoded.reshape(-1)):
+                self._check_lost(stored, key)
         else:
-            decoded, fill = stored, fill_value(stored.dtype)
-            lost = int(np.isnan(stored).sum() if stored.dtype.kind == "f" else np.sum(stored == fill))
+            decoded = stored
+            self._check_lost(stored, key)
+        return decode_text(decoded, attrs) if "flag_meanings" in attrs else decoded
+
+    def _check_lost(self, stored: NDArray[Any], key: Any) -> None:
+        """Raise an error if a fill value is among the numbers that zarr gave."""
+        fill = fill_value(stored.dtype)
+        lost = int(np.isnan(stored).sum() if stored.dtype.kind == "f" else np.sum(stored == fill))
         if lost:
             raise IntegrityError(
                 f"{self._place(key)}: {lost} values are lost; run verify, restore the file from a copy"
             )
-        return decode_text(decoded, attrs) if "flag_meanings" in attrs else decoded
 
     def _place(self, key: Any) -> str:
         """Name the part that was read."""

@@ -110,12 +110,26 @@ class FrameArray:
                 begin, end = max(first, shard * self.shard), min(last, (shard + 1) * self.shard)
                 self._read_shard(shard, begin - shard * self.shard, end - shard * self.shard, None)
         values = np.empty(shape, dtype)
-        for shard in shards:
+        self.read_into(first, last, values)
+        return values
+
+    def read_into(self, first: int, last: int, values: NDArray[Any]) -> None:
+        """Write frames `first` to `last` into an array, as a reader sees them or as they are stored.
+
+        Parameters
+        ----------
+        first, last : of the array
+        values : (frame, …) contiguous; with the dtype of the chain the numbers as stored, with float32 multiplied
+
+        Raises
+        ------
+        IntegrityError : a chunk is lost, or its bytes are not what was written
+        """
+        for shard in range(first // self.shard, -(-last // self.shard) if last > first else 0):
             begin, end = max(first, shard * self.shard), min(last, (shard + 1) * self.shard)
             self._read_shard(
                 shard, begin - shard * self.shard, end - shard * self.shard, values[begin - first : end - first]
             )
-        return values
 
     def _read_shard(self, shard: int, first: int, last: int, values: NDArray[Any] | None) -> None:
         """Decode frames of one shard, counted in it; without `values`, only see whether their chunks are there."""
@@ -141,7 +155,7 @@ class FrameArray:
         """Decode frames of one chunk, counted in it."""
         if data is None:
             raise ValueError("a chunk is missing")
-        scale = None if self.scale is None else np.float32(self.scale)
+        scale = None if self.scale is None or values.dtype == self.chain.dtype else np.float32(self.scale)
         if decode_chunk(data, self.chain, first=first, values=values, scale=scale):
             raise ValueError("values are lost")
 
