@@ -51,11 +51,20 @@ _TOUR = (
     _Step("Facets find it again; a range is closed.", "cgstore search kind=liquid level=cg temperature=110..135"),
     _Step("Distributions with an error on every bin, kept beside the data.", "cgstore distributions dmpc_303k/r1/cg"),
     _Step(
-        "A spec says what to compute; the training below asks the same, and finds it known.",
+        "A spec asks for more in the same pass: density profile, area, order, tilt, motion.",
+        "cgstore distributions dmpc_303k/r1/cg --spec catalogs/specs/bilayer.toml",
+    ),
+    _Step(
+        "What is known of a dataset, and which files it goes back to.",
+        "cgstore distributions dmpc_303k/r1/cg --explain",
+    ),
+    _Step(
+        "The training below asks the same, and finds it known.",
         f"cgstore distributions {_METHANE} --spec catalogs/specs/liquid.toml",
     ),
     _Step("Pictures, by suffix.", "cgstore plot dmpc_303k/r1/cg rdf NC3-PO4 -o pictures/dmpc_rdf.svg"),
     _Step("", "cgstore plot dmpc_303k/r1/cg dihedral -o pictures/dmpc_dihedral.png"),
+    _Step("", "cgstore plot dmpc_303k/r1/cg profile -o pictures/dmpc_profile.png"),
     _Step("", "cgstore plot methane_130k/r1/cg rdf -o pictures/methane_130k_rdf.png"),
     _Step(
         "A network learns the potential of methane from 112 K and 150 K; no part of it reads 130 K.",
