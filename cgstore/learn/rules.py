@@ -189,7 +189,9 @@ class _Choice(Document):
         asked = [repr(self.pattern)]
         asked += [f"{key} = {toml_value(value)}" for key, value in self.where.items()]
         asked += [f"{_amount_words(amount)} {species}" for species, amount in self.composition.items()]
-        return " with ".join([asked[0], ", ".join(asked[1:])]) if asked[1:] else asked[0]
+        words = " with ".join([asked[0], ", ".join(asked[1:])]) if asked[1:] else asked[0]
+        ends = [f"{name} {end:g} ps" for name, end in (("from", self.start), ("until", self.stop)) if end is not None]
+        return " ".join([words, *ends])
 
 
 class Rule(_Choice):
