@@ -238,11 +238,38 @@ def test_every_kind_is_written_in_every_format_and_equal_results_give_equal_byte
         ("thickness", "t / ps", "thickness / nm"),
         ("msd", "t / ps", "MSD / nm²"),
         ("vacf", "", "C(t) / (nm²/ps²)"),
+        ("tilt", "", "mean tilt / °"),
+        ("order", "number of the carbon in its chain", "$-S_\\mathrm{CD}$"),
+        ("validation", "", "g(r)"),
     ],
 )
 def test_every_axis_has_its_quantity_and_unit(kind: str, x_label: str, y_label: str) -> None:
     panel = figure_of(RESULTS[kind], kind).axes[0]
     assert (panel.get_xlabel(), panel.get_ylabel()) == (x_label, y_label)
+
+
+@pytest.mark.parametrize(
+    ("kind", "x_label", "y_label"),
+    [
+        ("angle", "θ / °", "p(θ) / (1/°)"),
+        ("radial_profile", "r / nm", "number density / nm⁻³"),
+        ("map", "z / nm", "r / nm"),
+        ("pmf", "", "U(r) / kJ/mol"),
+    ],
+)
+def test_panels_share_the_quantity_and_unit_of_their_axes(kind: str, x_label: str, y_label: str) -> None:
+    figure = figure_of(RESULTS[kind], kind)
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == (x_label, y_label)
+
+
+def test_the_lower_panels_have_their_quantity_and_unit_too() -> None:
+    velocity = figure_of(RESULTS["vacf"], "vacf").axes[1]
+    assert (velocity.get_xlabel(), velocity.get_ylabel()) == ("t / ps", "⅓ ∫ C dt / (nm²/ps)")
+    validation = figure_of(RESULTS["validation"], "validation").axes[2]
+    assert (validation.get_xlabel(), validation.get_ylabel()) == ("r / nm", "g(r) − reference")
+    training = figure_of(RESULTS["training"], "training").axes[1]
+    assert (training.get_xlabel(), training.get_ylabel()) == ("step", "effective\nsample share")
+    assert figure_of(RESULTS["covariance"], "covariance").axes[1].get_ylabel() == "correlation of counts"
 
 
 def test_the_unit_on_the_axis_is_the_one_in_the_attributes() -> None:
@@ -441,12 +468,80 @@ def test_the_line_of_the_coefficient_lies_on_the_displacements_in_its_window(dim
     figure = figure_of(displacements(dims), "msd")
     panel = figure.axes[0]
     assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
-    assert words(figure) == ["A: D = (1.000 ± 0.050)·10⁻³ nm²/ps", "B: no D, too few frames"]
+    assert words(figure) == [
+        "A: D = (1.000 ± 0.050)·10⁻³ nm²/ps", "B: no D, too few frames", "hollow: error not known",
+    ]  # fmt: skip
     (line,) = [line for line in panel.lines if line.get_linewidth() == 2.5]
     t = line.get_xdata()
     assert (t[0], t[-1]) == (pytest.approx(2.0), pytest.approx(16.0))
     np.testing.assert_allclose(line.get_ydata(), 0.02 + 2 * len(dims) * 1e-3 * t)
     assert panel.get_ylabel() == ("MSD / nm²" if dims == "xyz" else "MSD in xy / nm²")
+
+
+def test_displacements_without_an_error_are_hollow_and_the_others_have_bars() -> None:
+    panel = figure_of(displacements(), "msd").axes[0]
+    hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert [line.get_xdata().tolist() for line in hollow] == [[32.0]]
+    bars = [container.lines[2][0].get_segments() for container in panel.containers]
+    assert [len(segments) for segments in bars] == [6, 5]
+    (low, high) = bars[0][0][:, 1]
+    assert (low, high) == (pytest.approx(0.026 - 0.001), pytest.approx(0.026 + 0.001))
+
+
+@pytest.mark.parametrize("kind", ["rdf", "bond", "angle", "dihedral", "improper", "profile", "radial_profile", "vacf"])
+def test_curves_have_a_band_where_the_error_is_known_and_none_without_errors(kind: str) -> None:
+    result = RESULTS[kind]
+    bare = result.drop_vars([str(name) for name in result.data_vars if str(name).endswith("_error")])
+    with_errors, without = figure_of(result, kind), figure_of(bare, kind)
+    panels = [panel for panel in with_errors.axes if panel.lines]
+    assert all(len(panel.collections) == len([x for x in panel.lines if len(x.get_xdata()) > 2]) for panel in panels)
+    assert all(len(path.vertices) for panel in panels for band in panel.collections for path in band.get_paths())
+    assert not any(panel.collections for panel in without.axes)
+    unknown = result.assign({name: np.nan * result[name] for name in result.data_vars if str(name).endswith("_error")})
+    bands = [band for panel in figure_of(unknown, kind).axes for band in panel.collections]
+    assert not any(len(path.vertices) for band in bands for path in band.get_paths())
+
+
+def test_very_many_kinds_are_rows_of_colours_relative_to_their_highest_value() -> None:
+    result = distributions("bond", "bond_kind", "r", 70)
+    result["bond"][3] = 0.0
+    result["bond"][4] = np.nan
+    figure = figure_of(result, "bond")
+    left, right, bar = figure.axes
+    assert (figure.get_supxlabel(), bar.get_xlabel()) == ("r / nm", "p(r), relative to its highest value")
+    names = [tick.get_text() for panel in (left, right) for tick in panel.get_yticklabels()]
+    assert names == result["bond_kind"].values.tolist()
+    colours = np.ma.vstack([panel.collections[0].get_array() for panel in (left, right)])
+    assert colours.shape == (70, len(R))
+    seen = np.isin(np.arange(70), (3, 4), invert=True)
+    np.testing.assert_allclose(colours[seen], (result["bond"] / result["bond"].max("r")).values[seen])
+    assert not colours[3].any()
+    assert colours.mask[4].all()  # not known is not zero
+
+
+def test_charges_in_rows_of_colours_keep_their_sign() -> None:
+    result = flagged(45)
+    result["profile"] = -result["profile"]
+    panel = figure_of(result, "profile").axes[0]
+    assert panel.collections[0].get_clim() == (-1.0, 1.0)
+    assert panel.collections[0].get_array().min() == -1.0
+    assert panel.get_xlim() == pytest.approx((-0.95, 0.95))
+
+
+def test_of_very_many_maps_the_densest_are_drawn_and_the_title_says_so() -> None:
+    one = around().isel(type=[0])
+    many = xr.concat([one.assign(map=one["map"] * n).assign_coords(type=[f"T{n}"]) for n in range(20)], "type")
+    figure = figure_of(many, "map")
+    titles = [panel.get_title() for panel in figure.axes if panel.get_title()]
+    assert titles == [f"T{n}" for n in range(8, 20)]
+    assert figure.get_suptitle().endswith("12 densest of 20 kinds")
+
+
+def test_too_many_potentials_of_mean_force_ask_for_a_name() -> None:
+    with pytest.raises(
+        InputError, match="has 41 potentials of mean force, and a figure has room for 40; name one, A-B"
+    ):
+        figure_of(mean_force(liquid(41), "rdf"), "pmf")
 
 
 def test_potentials_of_mean_force_are_dashed_where_nothing_was_measured() -> None:

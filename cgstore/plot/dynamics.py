@@ -24,6 +24,7 @@ def draw_msd(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     figure, axes = canvas(1, 1, 3.8)
     panel = axes[0, 0]
     lag = np.asarray(result["lag"].values, np.float64)
+    hollow = False
     for index, name in enumerate(chosen):
         value, error = values_of(result, "msd", kind=name), error_of(result, "msd", kind=name)
         colour = COLOURS[index % len(COLOURS)]
@@ -33,8 +34,11 @@ def draw_msd(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
         panel.plot(lag[seen & ~known], value[seen & ~known], markerfacecolor="white", **look)
         if error is not None:
             panel.errorbar(lag[known], value[known], error[known], capsize=2, elinewidth=1.0, **look)
+        hollow |= bool((seen & ~known).any())
         panel.plot([], [], label=_coefficient(result, name), **look)
         _fitted(panel, result, name, colour)
+    if hollow:
+        panel.plot([], [], "ok", markerfacecolor="white", markersize=4, label="hollow: error not known")
     _logarithmic(panel)
     shape = SHAPES[kind]
     dims = str(result.attrs.get("dims", "xyz"))

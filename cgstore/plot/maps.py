@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Correlations", "correlations", "draw_covariance", "draw_map"]
 
 _DENSITY, _SIGNED = "viridis", "RdBu_r"  # perceptually uniform; told apart with any colour vision
+_MOST_MAPS = 12  # of a figure
 _BRIGHTEST = 99.5  # per cent of the cells; the few in the smallest rings fluctuate most, and would set the scale
 _CELLS = 240  # of a picture of correlations, in each direction
 _FAINTEST = 0.05  # smallest range of correlations that is shown
@@ -34,6 +35,7 @@ def draw_map(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     """Draw densities on (r, z), a panel per type with its own colours."""
     shape = SHAPES[kind]
     along = next(dim for dim in shape.along if dim in result["map"].dims)
+    chosen, of = _densest(result, along, chosen)
     r, z = (np.asarray(result[axis].values, np.float64) for axis in ("r", "z"))
     tall = float(np.clip(np.ptp(z) / np.ptp(r), 0.8, 5.0)) if len(r) > 1 and len(z) > 1 else 1.0
     columns = min(2, len(chosen))
@@ -59,9 +61,18 @@ def draw_map(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
     hide(axes, len(chosen))
     figure.supxlabel(label("z", result["z"], "nm"), fontsize=FONT)
     figure.supylabel(label("r", result["r"], "nm"), fontsize=FONT)
-    title = shape.title if columns == 1 else f"{shape.title}, {what}"
+    title = shape.title if columns == 1 else f"{shape.title}, {what}{of}"
     head(figure, result, title, note_of(result, along, chosen))
     return figure
+
+
+def _densest(result: xr.Dataset, along: str, chosen: list[str]) -> tuple[list[str], str]:
+    """Return the kinds that there are panels for, those with the highest densities, and how to say so in a title."""
+    if len(chosen) <= _MOST_MAPS:
+        return chosen, ""
+    highest = result["map"].sel({along: chosen}).max(("r", "z")).fillna(0.0).values
+    kept = sorted(np.argsort(-highest, kind="stable")[:_MOST_MAPS])
+    return [chosen[place] for place in kept], f", {_MOST_MAPS} densest of {len(chosen)} kinds"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

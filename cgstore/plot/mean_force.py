@@ -10,6 +10,7 @@ from cgstore.errors import InputError, PhysicsError
 from cgstore.inverse.layout import Kind
 from cgstore.inverse.mean_force import potential_of_mean_force
 from cgstore.plot.canvas import COLOURS, FONT, canvas, curve, grid, head, hide
+from cgstore.plot.distributions import MOST_PANELS
 from cgstore.plot.shapes import SHAPES, choose, name_of
 from cgstore.plot.wording import label
 
@@ -67,10 +68,20 @@ def mean_force(distribution: xr.Dataset, kind: Kind, pair: str | None = None) ->
 
 
 def draw_mean_force(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
-    """Draw a panel per pair or kind of term."""
+    """Draw a panel per pair or kind of term.
+
+    Raises
+    ------
+    InputError : more than a figure has room for
+    """
     from matplotlib.ticker import MaxNLocator
 
     along, axis = (str(dim) for dim in result["pmf"].dims)
+    if len(chosen) > MOST_PANELS:
+        raise InputError(
+            f"{name_of(result)} has {len(chosen)} potentials of mean force, and a figure has room for {MOST_PANELS}; "
+            f"name one, {chosen[0]} for example"
+        )
     distribution = str(result.attrs.get("distribution", "rdf"))
     many = len(chosen) > 4
     rows, columns = grid(len(chosen)) if many else (-(-len(chosen) // 2), min(2, len(chosen)))

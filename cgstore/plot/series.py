@@ -40,6 +40,7 @@ def draw_series(result: xr.Dataset, kind: str, chosen: list[str]) -> "Figure":
         panel.set_ylabel(label(shape.symbol, result[mean], shape.y_unit), fontsize=FONT)
         panel.set_xlim(time[0], time[-1] if time[-1] > time[0] else time[0] + 1.0)
         panel.margins(y=0.15)
+        panel.ticklabel_format(axis="y", useOffset=False)
         panel.legend(fontsize=FONT - 1, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     axes[-1, 0].set_xlabel(x_label, fontsize=FONT)
     head(figure, result, shape.title)

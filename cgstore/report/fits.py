@@ -14,10 +14,10 @@ import xarray as xr
 from cgstore.averages.keeping import kept_distributions
 from cgstore.averages.spec import load_spec
 from cgstore.catalog import Catalog, plain_text
-from cgstore.errors import InputError
+from cgstore.errors import InputError, PhysicsError
 from cgstore.plain_files import open_plain, read_plain
+from cgstore.plot.mean_force import mean_force
 from cgstore.report.pictures import picture
-from cgstore.tables import pmf
 
 __all__ = ["fit_card"]
 
@@ -61,7 +61,8 @@ def _describe_fit(
             picture(
                 _with_pmf(curves["potential"], folder, catalog, parts["train"], labels),
                 "potential",
-                caption="Network, iterative Boltzmann inversion (IBI), and the potential of mean force −kT ln g (PMF).",
+                caption="Network, iterative Boltzmann inversion (IBI), and the potential of mean force −kT ln g (PMF) "
+                "with its standard error as a band, where it was sampled.",
             ),
             picture(
                 curves["training"],
@@ -121,23 +122,34 @@ def _with_pmf(
     labels: Mapping[str, str],
 ) -> xr.Dataset:
     """Return the potentials with readable names, and beside them −kT ln g of each dataset they were learned from."""
-    r = potential["r"].values
-    curves = [potential["energy"].assign_coords(curve=[labels.get(str(c), str(c)) for c in potential["curve"].values])]
+    energy = potential["energy"]
+    energy = energy.assign_coords(curve=[labels.get(str(c), str(c)) for c in potential["curve"].values])
+    curves = [xr.Dataset({"energy": energy, "energy_error": xr.full_like(energy, np.nan)})]
     for item in train:
         if item["name"] not in catalog or catalog[item["name"]].metadata["digest"] != item["digest"]:
             continue
         entry = catalog[item["name"]]
         g = kept_distributions(entry.path, entry.open(), load_spec(folder / "spec.toml"))[0]["rdf"].to_dataset()
         temperature = float(entry.metadata["temperature"])
-        energy = np.full((1, potential.sizes["pair"], len(r)), np.nan)
-        for row, pair in enumerate(potential["pair"].values):
-            if pair in g["pair"].values:
-                sampled = g["rdf"].sel(pair=pair).values
-                first = g["r"].values[np.argmax(sampled > 0.01)]
-                values = np.interp(r, g["r"].values, pmf(sampled, g["r"].values, temperature))
-                energy[0, row] = np.where(r < first, np.nan, values)
-        curves.append(curves[0][:1].copy(data=energy).assign_coords(curve=[f"PMF at {temperature:g} K"]))
-    return xr.concat(curves, "curve").to_dataset(name="energy").assign_attrs(name=potential.attrs.get("name", ""))
+        curves.append(_mean_force(g, temperature, curves[0]["energy"], f"PMF at {temperature:g} K"))
+    return xr.concat(curves, "curve").assign_attrs(name=potential.attrs.get("name", ""))
+
+
+def _mean_force(g: xr.Dataset, temperature: float, energy: xr.DataArray, name: str) -> xr.Dataset:
+    """Return −kT ln g with its error where potentials are tabulated, NaN where g was not sampled."""
+    r = energy["r"].values
+    found = np.full((2, 1, energy.sizes["pair"], len(r)), np.nan)
+    for row, pair in enumerate(energy["pair"].values):
+        if pair not in g["pair"].values:
+            continue
+        try:
+            measured = mean_force(g.sel(pair=[pair]).assign_attrs(temperature=temperature), "rdf").isel(pair=0)
+        except PhysicsError:  # hardly ever seen
+            continue
+        for place, variable in enumerate(("pmf", "pmf_error")):
+            found[place, 0, row] = np.interp(r, g["r"].values, measured[variable].values, left=np.nan, right=np.nan)
+    one = energy[:1].transpose("curve", "pair", "r").assign_coords(curve=[name])
+    return xr.Dataset({"energy": one.copy(data=found[0]), "energy_error": one.copy(data=found[1])})
 
 
 def _validated(folder: Path, part: str) -> bool:

@@ -10,6 +10,7 @@ from cgstore.averages.flags import warnings_of
 from cgstore.catalog import Entry
 from cgstore.errors import PhysicsError
 from cgstore.plot import DISTRIBUTIONS, answers, kept_results, with_error
+from cgstore.plot.distributions import MOST_PANELS
 from cgstore.plot.wording import pretty_unit
 from cgstore.report.pictures import picture
 
@@ -66,7 +67,7 @@ def _distributions(name: str, tree: xr.DataTree) -> dict[str, Any]:
         result = tree[node].to_dataset().assign_attrs(name=name)
         if not result[kind if kind in result else "profile"].size:
             continue
-        pictures.append(picture(result, kind, caption=_blocks(result, kind)))
+        pictures.append(picture(result, kind, caption=_blocks(result, kind) + _coloured(result, kind)))
         known = {key: result.attrs["parameters"].get(key) for key in _ASKED[kind]}
         of = "" if kind in DISTRIBUTIONS else f" of the {kind.replace('_', ' ')}"
         asked += [
@@ -105,6 +106,14 @@ def _blocks(result: xr.Dataset, kind: str) -> str:
         return f"{frames}; too few blocks for errors"
     number = f"{blocks[blocks > 0].min()}" if np.ptp(blocks[blocks > 0]) == 0 else f"{blocks[blocks > 0].min()} or more"
     return f"{frames}; errors from {number} blocks, correlation times up to {np.nanmax(times):.2g} ps"
+
+
+def _coloured(result: xr.Dataset, kind: str) -> str:
+    """Say where errors are to be seen when there are so many kinds that they are rows of colours."""
+    number = result[kind if kind in result else "profile"].shape[0]
+    if kind == "map" or number <= MOST_PANELS:
+        return ""
+    return f"; {number} kinds, as colours: one of them by itself has its errors as a band, in cgstore plot"
 
 
 def _peaks(result: xr.Dataset) -> dict[str, Any]:
