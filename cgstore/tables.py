@@ -1,19 +1,15 @@
-"""Tabulated pair potentials: a grid, a core without samples, a smooth end, and Boltzmann inversion as first guess."""
+"""Tabulated pair potentials: a uniform grid from zero, a core that goes on to it, and a smooth end at the cutoff."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cgstore.errors import InputError, PhysicsError
-from cgstore.units import BOLTZMANN
 
-__all__ = ["Table", "extend_core", "interpolate", "pmf", "smooth", "table_of"]
+__all__ = ["Table", "interpolate", "table_of"]
 
 Float = NDArray[np.float64]
-
-_CORE_POINTS = 5  # sampled points that decide how the potential goes on into the core
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,89 +155,10 @@ def _check_points(points: Float, values: Float, cutoff: float, spacing: float) -
     if not np.isfinite(values).all():
         raise PhysicsError(
             f"table_of: {np.count_nonzero(~np.isfinite(values))} of {len(values)} energies are not finite; "
-            "leave the unsampled core out, or use `pmf`, which extrapolates it"
+            "leave the unsampled core out, or take `potential` of `potential_of_mean_force`, which has none"
         )
     if points[-1] + (points[-1] - points[-2]) < cutoff - 1e-9:
         raise PhysicsError(
             f"table_of: energies end at {points[-1]:g} nm, before the cutoff at {cutoff:g} nm; "
             f"use a cutoff of at most {points[-1]:g}"
         )
-
-
-def pmf(g: ArrayLike, r: ArrayLike, temperature: float, *, floor: float = 0.01, passes: int = 1) -> Float:
-    """Return the potential of mean force −kT ln g, with an extrapolated core: a first guess, not the potential.
-
-    The core ends at the first bin with g > floor; below it the force goes on linearly from a parabola through the
-    first sampled bins. Later bins below the floor, or NaN, count as g = floor.
-
-    Parameters
-    ----------
-    g, r : (bin,) and nm
-    temperature : K
-    floor : what is too rare to be told from noise
-    passes : how often the sampled part is smoothed by `smooth`
-
-    Returns
-    -------
-    (bin,) kJ/mol
-
-    Raises
-    ------
-    PhysicsError : g is negative, or nowhere above the floor; the temperature is not positive
-
-    Notes
-    -----
-    At vanishing density it is the potential itself; in a liquid it also holds what all other particles do.
-    Soper 1996, doi:10.1016/0301-0104(95)00357-6
-
-    Examples
-    --------
-    >>> r = np.arange(0.005, 1.0, 0.01)
-    >>> energy = pmf(np.where(r < 0.3, 0.0, np.exp(-2.0 * (1.0 - r))), r, 300.0)
-    >>> bool(np.isfinite(energy).all()), float(energy[60].round(3))
-    (True, 1.971)
-    """
-    values, distance = np.asarray(g, np.float64), np.asarray(r, np.float64)
-    if not temperature > 0.0:
-        raise PhysicsError(f"pmf: found a temperature of {temperature} K, expected a positive one")
-    if (values < 0.0).any():
-        raise PhysicsError(f"pmf: g is negative at r = {distance[values < 0.0][0]:g} nm; is it a distribution?")
-    sampled = np.nan_to_num(values, nan=0.0) > floor
-    if np.count_nonzero(sampled) < 3:
-        raise PhysicsError(
-            f"pmf: g is above {floor:g} in {np.count_nonzero(sampled)} of {len(values)} bins, expected 3 at least; "
-            "use more frames, wider bins or a larger r_max"
-        )
-    first = int(np.argmax(sampled))
-    energy = -BOLTZMANN * temperature * np.log(np.where(sampled, values, floor))
-    energy[first:] = smooth(energy[first:], passes=passes)
-    return extend_core(energy, distance, first)
-
-
-def extend_core(energy: Float, r: Float, first: int) -> Float:
-    """Replace the energies before bin `first` by those of a force that goes on linearly and repels.
-
-    Parameters
-    ----------
-    energy, r : (bin,) kJ/mol, nm
-    first : the first sampled bin
-    """
-    edge = slice(first, first + _CORE_POINTS)
-    depth = r[first] - r[edge]
-    order = min(2, len(depth) - 1)
-    fit: Any = np.polynomial.polynomial.polyfit(depth, energy[edge], order)
-    force, slope = max(float(fit[1]), 0.0), max(float(fit[order]) if order == 2 else 0.0, 0.0)
-    inner = r[first] - r[:first]
-    return np.concatenate([energy[first] + force * inner + slope * inner**2, energy[first:]])
-
-
-def smooth(values: ArrayLike, *, passes: int = 1) -> Float:
-    """Return values (bin,) averaged with their neighbours by weights ¼ ½ ¼, `passes` times; the ends stay.
-
-    >>> smooth([0.0, 4.0, 0.0, 0.0]).tolist()
-    [0.0, 2.0, 1.0, 0.0]
-    """
-    result = np.array(values, np.float64)
-    for _ in range(passes):
-        result[1:-1] = 0.25 * result[:-2] + 0.5 * result[1:-1] + 0.25 * result[2:]
-    return result

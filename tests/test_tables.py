@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgstore.errors import InputError, PhysicsError
-from cgstore.tables import Table, interpolate, pmf, smooth, table_of
-from cgstore.units import BOLTZMANN
+from cgstore.tables import Table, interpolate, table_of
 
 R = np.arange(0.005, 1.0, 0.01)
 
@@ -81,52 +80,6 @@ def test_a_table_survives_its_arrays() -> None:
     np.testing.assert_array_equal(again.force, table.force)
 
 
-def test_the_pmf_of_a_boltzmann_factor_is_the_potential() -> None:
-    temperature = 112.0
-    g = np.exp(-lennard_jones(R) / (BOLTZMANN * temperature))
-    energy = pmf(g, R, temperature, passes=0)
-    sampled = g > 0.01
-    np.testing.assert_allclose(energy[sampled], lennard_jones(R)[sampled], atol=1e-12)
-    first = np.argmax(sampled)
-    core = energy[: first + 1]
-    assert np.isfinite(energy).all()
-    assert (np.diff(core) < 0.0).all()
-    assert (np.diff(core, 2) > -1e-9).all()
-    # The next unsampled bin is where the true potential is as steep: right within a factor of two.
-    assert energy[first - 1] - energy[first] == pytest.approx(
-        lennard_jones(R[first - 1]) - lennard_jones(R[first]), rel=0.5
-    )
-
-
-def test_the_pmf_of_an_empty_bin_is_finite_wherever_it_is() -> None:
-    g = np.exp(-lennard_jones(R) / (BOLTZMANN * 112.0))
-    g[60] = 0.0
-    g[70] = np.nan
-    g[:5] = np.nan
-    energy = pmf(g, R, 112.0)
-    assert np.isfinite(energy).all()
-    assert energy[60] <= -BOLTZMANN * 112.0 * np.log(0.01)
-
-
-@pytest.mark.parametrize(
-    ("g", "message"),
-    [
-        (np.zeros(100), "above 0.01 in 0 of 100 bins"),
-        (np.full(100, np.nan), "above 0.01 in 0 of 100 bins"),
-        (np.where(R > 0.98, 1.0, 0.0), "more frames"),
-        (np.where(R > 0.5, 1.0, -0.1), "negative at r = 0.005"),
-    ],
-)
-def test_a_distribution_without_samples_has_no_pmf(g: np.ndarray, message: str) -> None:
-    with pytest.raises(PhysicsError, match=message):
-        pmf(g, R, 300.0)
-
-
-def test_a_temperature_of_zero_is_refused() -> None:
-    with pytest.raises(PhysicsError, match=r"0\.0 K"):
-        pmf(np.ones(100), R, 0.0)
-
-
 def test_points_that_make_no_potential_are_refused() -> None:
     with pytest.raises(PhysicsError, match="1 of 100 energies are not finite"):
         table_of(R, np.where(R < 0.01, np.inf, 0.0), 1.0)
@@ -136,28 +89,6 @@ def test_points_that_make_no_potential_are_refused() -> None:
         table_of(R[::-1], 0.0 * R, 1.0)
     with pytest.raises(InputError, match="spacing 0"):
         table_of(R, 0.0 * R, 1.0, spacing=0.0)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"r": np.linspace(0.1, 1.0, 11)}, "from 0 in equal steps"),
-        ({"energy": np.full(11, np.inf)}, "not finite"),
-        ({"energy": np.ones(11)}, "U = 1, F = 0 at the cutoff"),
-        ({"force": np.ones(10)}, "expected three times"),
-    ],
-)
-def test_what_is_no_table_is_refused(change: dict, message: str) -> None:
-    arrays = {"r": np.linspace(0.0, 1.0, 11), "energy": np.zeros(11), "force": np.zeros(11)}
-    with pytest.raises(InputError, match=message):
-        Table(**(arrays | change))
-
-
-def test_smoothing_keeps_straight_lines_and_removes_the_zigzag() -> None:
-    line = np.linspace(0.0, 3.0, 10)
-    np.testing.assert_allclose(smooth(line, passes=3), line, atol=1e-12)
-    zigzag = line + 0.1 * (-1.0) ** np.arange(10)
-    np.testing.assert_allclose(smooth(zigzag)[1:-1], line[1:-1], atol=1e-12)
 
 
 @pytest.mark.parametrize("switch", [0.02, 0.05, 0.3])

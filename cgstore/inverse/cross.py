@@ -200,6 +200,8 @@ def with_change(
 def checked_target(covariance: xr.Dataset, target: xr.Dataset, question: str) -> tuple[Float, Float]:
     """Return counts and errors (entry,) of a target.
 
+    A bin that is slower than its kind has no error of its own: it gets the largest of its kind, relative to shot noise.
+
     Raises
     ------
     InputError : it has other entries, or counts that are not finite
@@ -218,7 +220,19 @@ def checked_target(covariance: xr.Dataset, target: xr.Dataset, question: str) ->
         raise InputError(
             f"{question}: the counts of the target are not finite in {_name(target, ~np.isfinite(counts))}"
         )
-    return counts, error
+    return counts, _completed(covariance, counts, error)
+
+
+def _completed(covariance: xr.Dataset, counts: Float, error: Float) -> Float:
+    """Return errors (entry,), NaN only for kinds of which none is known and where nothing was counted."""
+    labels, kinds, _ = entries_of(covariance)
+    result, shot = error.copy(), np.sqrt(counts)
+    for label, kind in dict.fromkeys(zip(labels.tolist(), kinds.tolist(), strict=True)):
+        here = (labels == label) & (kinds == kind) & (counts > 0.0)
+        known, unknown = here & np.isfinite(error), here & np.isnan(error)
+        if known.any() and unknown.any():
+            result[unknown] = shot[unknown] * (error[known] / shot[known]).max()
+    return result
 
 
 def errors_of(

@@ -53,9 +53,11 @@ def ibi_update(
 
     Notes
     -----
-    The error of a change is step · kT √((δg/g)² + (δg'/g')²); the change is smoothed as far as these errors allow. Bins
-    that not both sampled: there is no change of their own. Where the target was, the nearest known change is carried
-    on; where it was not, the potential is a wall, made anew from the bins beside it (`filling.fill`).
+    The error of a change is step · kT √((δg/g)² + (δg'/g')²); the change is smoothed as far as these errors allow, and
+    no further than independent counts would allow: what errors exceed that by, neighbouring bins have in common, and
+    the smoother would take it for noise. Bins that not both sampled: there is no change of their own. Where the target
+    was, the nearest known change is carried on; where it was not, the potential is a wall, made anew from the bins
+    beside it (`filling.fill`).
 
     Reith, Pütz & Müller-Plathe 2003, doi:10.1002/jcc.10307. The potential is unique up to a constant (Henderson 1974,
     doi:10.1016/0375-9601(74)90847-0), but in a dense liquid very different potentials have nearly the same g.
@@ -87,7 +89,8 @@ def ibi_update(
     error = np.where(both, step * kT * relative, np.nan)
     report = agreement_of(found, wanted, tolerance=tolerance, fewest=fewest)
     moved = np.where(report["converged"].values[:, None], 0.0, change)
-    result, extrapolated = corrected(wanted, energy, moved, error, sampled, kT=kT, question=question)
+    alone = np.fmin(error, step * kT * np.hypot(_shot_noise(found), _shot_noise(wanted)))
+    result, extrapolated = corrected(wanted, energy, moved, alone, sampled, kT=kT, question=question)
     dims = (wanted.kind, wanted.bin)
     return (
         report.assign_coords({wanted.bin: (wanted.bin, wanted.x, dict(target[wanted.bin].attrs))})
@@ -100,6 +103,11 @@ def ibi_update(
         )
         .assign_attrs(distribution=wanted.name, temperature=temperature, step=step)
     )
+
+
+def _shot_noise(distribution: Values) -> Float:
+    """Return the relative error (kind, bin) that independent counts would have, NaN where none are known."""
+    return np.asarray(1.0 / np.sqrt(np.maximum(distribution.count, 1.0)), np.float64)
 
 
 def _check_sampled(found: Values, wanted: Values, there: NDArray, sampled: NDArray, question: str) -> None:

@@ -21,7 +21,7 @@ from cgstore.catalog import open_catalog
 from cgstore.documents import digest, load_document
 from cgstore.errors import InputError, IntegrityError, PhysicsError
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_bytes, write_json, write_tables
-from cgstore.learn.inversion import ibi
+from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
 from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork, Prior, prior_of
@@ -53,12 +53,20 @@ class Ingredients:
     def inputs(self) -> dict[str, Any]:
         """Return what the result depends on, as plain data: two fits with the same inputs are the same fit."""
         return {
-            "fit": digest(self.file.model_dump(mode="json", exclude={"split", "spec"})),
+            "fit": _meaning(self.file),
             "split": self.split.digest,
             "spec": digest(self.spec.model_dump(mode="json")),
             "seed": self.file.seed,
             "datasets": {part.part: _pinned(part, self.catalog) for part in self.split.parts() if part.rules},
         }
+
+
+def _meaning(file: FitFile) -> str:
+    """Return the digest of a fit file, which is the same whether or not it says what happens anyway."""
+    said = file.model_dump(mode="json", exclude={"split", "spec"})
+    if file.baseline is not None and file.baseline.method == "ibi":
+        del said["baseline"]["method"]  # fits are older than this key
+    return digest(said)
 
 
 def gather(fit_file: Path, *, store: str | Path) -> Ingredients:
@@ -91,7 +99,7 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     store : folder or URL of the store
     out : the fit folder; made when missing. One with the same fit unfinished is continued exactly where it was,
         one with the same fit finished is left as it is
-    progress : called as `progress("network" or "ibi", done, total)`
+    progress : called as `progress("network" or the method of the baseline, done, total)`
 
     Returns
     -------
@@ -122,7 +130,9 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
         _train_network(folder, parts.file, model, points, tell)
     models = {"network": model.tables()}
     if parts.file.baseline is not None:
-        models["ibi"] = _baseline(parts, parts.file.baseline, loaders["train"], points["train"], tell)
+        models[parts.file.baseline.method] = _baseline(
+            parts, parts.file.baseline, loaders["train"], points["train"], tell
+        )
     _finish(folder, parts.file, model, models, inputs)
     return folder
 
@@ -318,24 +328,19 @@ def _read_checkpoint(path: Path, model: PairNetwork, points: Sequence[StatePoint
 def _baseline(
     parts: Ingredients, asked: BaselineTable, loader: Loader, points: Sequence[StatePoint], tell: Progress
 ) -> dict[str, Table]:
-    """Return the tables of iterative Boltzmann inversion at one of the training datasets, sampled like the network."""
+    """Return the tables of an inversion at one of the training datasets, sampled like the network."""
     number = loader.names.index(asked.dataset)
-    sampling = parts.file.sampling.sampling()
-    tables, _ = ibi(
+    tables, _ = invert(
         reference_of(parts.catalog, loader.members[number], parts.spec),
         points[number].start,
         temperature=points[number].temperature,
+        method=asked.method,
         iterations=asked.iterations,
         cutoff=parts.file.potential.cutoff,
         spacing=parts.file.potential.spacing,
-        time_step=sampling.time_step,
-        friction=sampling.friction,
-        equilibrate=sampling.equilibrate,
-        duration=sampling.duration,
-        every=sampling.every,
+        sampling=parts.file.sampling.sampling(),
         seed=parts.file.seed,
-        threads=sampling.threads,
-        progress=lambda iteration, rmsd, chi2: tell("ibi", iteration, asked.iterations),
+        progress=lambda iteration, rmsd, chi2: tell(asked.method, iteration, asked.iterations),
     )
     return tables
 

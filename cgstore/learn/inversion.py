@@ -1,49 +1,54 @@
-"""Iterative Boltzmann inversion: the tabulated pair potential that has a given radial distribution function.
+"""Inversion by sampling: a model is sampled, held against a reference and corrected, until both are equal.
 
-U ← U + s kT ln(g / g_ref), from U = −kT ln g_ref; the baseline that a network has to beat, without a network.
+The corrections are those of `cgstore.inverse`; here they get samples, and become tables that can be sampled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cgstore.averages.pair import rdf
+from cgstore.averages.onepass import distributions_of, statistics
+from cgstore.averages.spec import Spec
+from cgstore.box import volume
 from cgstore.errors import InputError, PhysicsError
 from cgstore.frames import Frames
-from cgstore.learn.sampler import sample
-from cgstore.tables import Table, extend_core, interpolate, pmf, smooth, table_of
-from cgstore.units import BOLTZMANN
+from cgstore.inverse.cross import imc_update, with_change
+from cgstore.inverse.deviations import agreement
+from cgstore.inverse.entries import counts_of_distribution, on_entries
+from cgstore.inverse.iterative import ibi_update
+from cgstore.inverse.mean_force import potential_of_mean_force
+from cgstore.learn.sampler import sample, starting_frames
+from cgstore.learn.settings import Sampling
+from cgstore.tables import Table, interpolate, table_of
 
-__all__ = ["deviation", "ibi"]
+__all__ = ["Method", "invert"]
 
 Float = NDArray[np.float64]
+Method = Literal["ibi", "imc"]
 
-_FLOOR = 0.01  # of g: what is too rare to be told from noise; −ln is 4.6
-_LARGEST = 2.0  # kT: the largest change of the potential in one iteration
+_STEP = {"ibi": 0.7, "imc": 1.0}
+_SAMPLING = Sampling(equilibrate=5.0, duration=40.0, every=0.25)
 
 
-def ibi(
+def invert(
     reference: xr.Dataset,
     start: xr.Dataset | Frames,
     *,
     temperature: float,
+    method: Method = "ibi",
     iterations: int = 8,
+    step: float | None = None,
+    tolerance: float = 0.0,
     cutoff: float | None = None,
-    scale: float = 0.7,
-    tolerance: float = 1.0,
-    guess: Mapping[str, Table] | None = None,
     spacing: float = 0.002,
+    guess: Mapping[str, Table] | None = None,
     types: Sequence[str] | NDArray[np.str_] | None = None,
     masses: Sequence[float] | Float | None = None,
-    time_step: float = 0.01,
-    friction: float = 1.0,
-    equilibrate: float = 5.0,
-    duration: float = 40.0,
-    every: float = 0.25,
+    sampling: Sampling = _SAMPLING,
     seed: int = 0,
-    threads: int = 2,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> tuple[dict[str, Table], xr.Dataset]:
     """Find tables whose radial distribution functions are those of a reference.
@@ -53,103 +58,102 @@ def ibi(
     reference : result of `cgstore.rdf` on (pair, r), every pair of types of the particles
     start : frames of the same system to start replicas from, for example of `starting_frames`
     temperature : K, of the reference
-    iterations : corrections at most; fewer when every chi2 is at most `tolerance`
+    method : "ibi", iterative Boltzmann inversion, each bin by itself; "imc", inverse Monte Carlo, all bins at once
+    iterations : corrections at most; fewer when the distributions are equal as far as one can know
+    step : part of a correction that is made; by default 0.7 of "ibi", since with all of it dense liquids overshoot
+    tolerance : an rmsd of g that is small enough, whatever the errors
     cutoff : nm, the end of the reference by default
-    scale : part of the correction that is made; with all of it, dense liquids overshoot
-    guess : tables to begin with, −kT ln g of the reference by default
     spacing : nm, of the nodes of the tables
-    types, masses, time_step, friction, equilibrate, duration, every, seed, threads : as in `sample`
+    guess : tables to begin with, potentials of mean force of the reference by default
+    types, masses, seed : as in `sample`
+    sampling : how each model is sampled
     progress : is told iteration, largest rmsd and largest chi2 of the pairs
 
     Returns
     -------
     tables : of the iteration with the smallest rmsd, averaged over the pairs; not always the last
-    history : dataset on (iteration, pair, r) with `rdf`, `rdf_error`, `energy`, and `rmsd` and `chi2` on
-        (iteration, pair), see `deviation`; iteration 0 is the guess; attrs `best` and `converged`
+    history : dataset on (iteration, pair, r) with `rdf`, `rdf_error`, `energy`, and on (iteration, pair) what
+        `cgstore.inverse.deviations.agreement` says, `rmsd` and `chi2` among it; iteration 0 is the guess; attrs `best`,
+        and `converged`, whether that one agrees with the reference
 
     Raises
     ------
     PhysicsError : the reference is empty or does not reach the cutoff, the box is too small, the motion explodes
-    InputError : as `sample`
+    InputError : errors that inverse Monte Carlo needs are not known; as `sample`
 
     Notes
     -----
-    Reith, Pütz & Müller-Plathe 2003, doi:10.1002/jcc.10307. The potential is unique up to a constant (Henderson 1974,
-    doi:10.1016/0375-9601(74)90847-0), but in a dense liquid very different potentials have nearly the same g.
+    The potential is unique up to a constant (Henderson 1974, doi:10.1016/0375-9601(74)90847-0), but in a dense liquid
+    very different potentials have nearly the same g. Inverse Monte Carlo responds to what the counts of all bins have
+    in common, and different volumes of replicas are no such response: with "imc" all replicas have the mean box.
     """
+    if method not in _STEP:
+        raise InputError(f'invert: found method {method!r}, expected "ibi" or "imc"')
     goal, end = _goal(reference, cutoff)
-    width = round(float(goal["r"][1] - goal["r"][0]), 9)
-    kT = BOLTZMANN * temperature
+    part = _STEP[method] if step is None else step
+    replicas = _one_box(start) if method == "imc" else start
     tables = _first_tables(goal, guess or {}, temperature, end, spacing)
     history: list[xr.Dataset] = []
     tried: list[dict[str, Table]] = []
-    replicas = start
     for iteration in range(iterations + 1):
-        samples = sample(
-            tables,
-            replicas,
-            types=types,
-            masses=masses,
-            temperature=temperature,
-            time_step=time_step,
-            friction=friction,
-            equilibrate=equilibrate,
-            duration=duration,
-            every=every,
-            seed=seed + iteration,
-            threads=threads,
-        )
+        samples = _sampled(tables, replicas, sampling, temperature, types, masses, seed + iteration)
         replicas = samples.isel(frame=np.flatnonzero(np.diff(samples["replica"], append=-1)))
-        found = rdf(samples, r_max=end, bin_width=width).sel(pair=goal["pair"]).compute()
-        history.append(_entry(found, goal, tables))
+        model = statistics(samples, _spec(goal, end, covariance=method == "imc")).compute()
+        found = distributions_of(model)["rdf"].to_dataset()
+        report = agreement(found, goal, tolerance=tolerance)
+        history.append(_entry(found, goal, tables).merge(report))
         tried.append(tables)
-        rmsd, chi2 = (float(history[-1][name].max()) for name in ("rmsd", "chi2"))
         if progress is not None:
-            progress(iteration, rmsd, chi2)
-        if chi2 <= tolerance:
+            progress(iteration, float(report["rmsd"].max()), float(report["chi2"].max()))
+        if report["converged"].values[_pairs(goal)].all() or iteration == iterations:
             break
-        tables = {pair: _corrected(tables[pair], found, goal, pair, scale * kT) for pair in tables}
+        before = _energies(tables, goal)
+        if method == "imc":
+            after = _cross_corrected(
+                before, model, goal, float(volume(samples["box"].values).mean()), temperature, part
+            )
+        else:
+            after = ibi_update(before, found, goal, temperature=temperature, step=part, tolerance=tolerance)
+        tables = _tables(after["potential"], end, spacing)
     joined = xr.concat(history, "iteration").assign_coords(iteration=np.arange(len(history)))
     best = int(np.argmin(joined["rmsd"].mean("pair").values))
-    converged = int((joined["chi2"][best] <= tolerance).all())
-    return tried[best], joined.assign_attrs(best=best, converged=converged, temperature=temperature, cutoff=end)
+    attrs = {"best": best, "converged": int(joined["converged"].values[best][_pairs(goal)].all())}
+    return tried[best], joined.assign_attrs(attrs, method=method, temperature=temperature, cutoff=end)
 
 
-def deviation(found: xr.Dataset, reference: xr.Dataset) -> xr.Dataset:
-    """Say how far distributions are from a reference, as such and in units of the error.
-
-    Parameters
-    ----------
-    found, reference : results of `cgstore.rdf` on the same (pair, r)
-
-    Returns
-    -------
-    dataset on (pair): `rmsd` of g over all bins; `chi2`, the mean of (g − g_ref)² / (σ² + σ_ref²) over the bins where
-    g_ref > 0.01 and both errors are known, infinite without such a bin. One means: equal as far as one can know
-
-    Raises
-    ------
-    InputError : other pairs or other bins
-    """
-    r, expected = found["r"].values, reference["r"].values
-    same = r.shape == expected.shape and np.allclose(r, expected, atol=1e-6)
-    if not same or found["pair"].values.tolist() != reference["pair"].values.tolist():
-        raise InputError(
-            f"deviation: found {found.sizes['pair']} pairs on {len(r)} bins to {r[-1]:g} nm, expected the "
-            f"{reference.sizes['pair']} pairs and the {len(expected)} bins to {expected[-1]:g} nm of the reference"
-        )
-    found = found.assign_coords(r=reference["r"])  # xarray would drop bins whose centres differ by rounding
-    difference = found["rdf"].fillna(0.0) - reference["rdf"].fillna(0.0)
-    variance = found["rdf_error"] ** 2 + reference["rdf_error"] ** 2
-    known = (variance > 0.0) & (reference["rdf"] > _FLOOR)
-    chi2 = (difference**2 / variance).where(known).mean("r").fillna(np.inf)
-    rmsd = (difference**2).mean("r") ** 0.5
-    return xr.Dataset(
-        {
-            "rmsd": rmsd.assign_attrs(units="1", long_name="root mean square deviation of g"),
-            "chi2": chi2.assign_attrs(units="1", long_name="mean squared deviation of g in units of its error"),
-        }
+def _sampled(
+    tables: Mapping[str, Table],
+    replicas: xr.Dataset | Frames,
+    sampling: Sampling,
+    temperature: float,
+    types: Sequence[str] | NDArray[np.str_] | None,
+    masses: Sequence[float] | Float | None,
+    seed: int,
+) -> xr.Dataset:
+    """Sample a model from where the last one ended."""
+    return sample(
+        tables,
+        replicas,
+        types=types,
+        masses=masses,
+        temperature=temperature,
+        time_step=sampling.time_step,
+        friction=sampling.friction,
+        equilibrate=sampling.equilibrate,
+        duration=sampling.duration,
+        every=sampling.every,
+        seed=seed,
+        threads=sampling.threads,
     )
+
+
+def _one_box(start: xr.Dataset | Frames) -> xr.Dataset | Frames:
+    """Return the starting frames in their mean box."""
+    if isinstance(start, xr.Dataset):
+        return starting_frames(start, start.sizes["frame"])
+    if start.box is not None and not np.allclose(start.box, start.box[:1], rtol=1e-6, atol=0.0):
+        raise InputError('invert: found starting frames in different boxes; for "imc" give them as a dataset')
+    return start
 
 
 def _goal(reference: xr.Dataset, cutoff: float | None) -> tuple[xr.Dataset, float]:
@@ -157,7 +161,7 @@ def _goal(reference: xr.Dataset, cutoff: float | None) -> tuple[xr.Dataset, floa
     lacking = {"rdf", "rdf_error"} - set(reference.data_vars)
     if lacking or reference["rdf"].dims != ("pair", "r") or reference.sizes["r"] < 10:
         raise InputError(
-            f"ibi: found a reference with {sorted(map(str, reference.data_vars))} on {dict(reference.sizes)}; "
+            f"invert: found a reference with {sorted(map(str, reference.data_vars))} on {dict(reference.sizes)}; "
             "expected the result of `cgstore.rdf`, on (pair, r) with 10 bins at least"
         )
     r = np.asarray(reference["r"].values, np.float64)
@@ -165,8 +169,22 @@ def _goal(reference: xr.Dataset, cutoff: float | None) -> tuple[xr.Dataset, floa
     last = len(r) * width
     end = last if cutoff is None else round(cutoff / width) * width
     if end > last + 1e-9:
-        raise PhysicsError(f"ibi: the reference ends at {last:g} nm, before the cutoff at {end:g} nm")
-    return reference[["rdf", "rdf_error"]].isel(r=r < end).compute(), end
+        raise PhysicsError(f"invert: the reference ends at {last:g} nm, before the cutoff at {end:g} nm")
+    kept = [name for name in ("rdf", "rdf_error", "count") if name in reference]
+    return reference[kept].isel(r=r < end).compute(), end
+
+
+def _spec(goal: xr.Dataset, end: float, *, covariance: bool) -> Spec:
+    """Return what is counted of a model: the pairs and bins of the reference."""
+    width = round(float(goal["r"][1] - goal["r"][0]), 9)
+    bins = {"r_max": f"{end!r} nm", "bin_width": f"{width!r} nm", "exclude_bonded": 0}
+    pairs = list(map(str, goal["pair"].values))
+    return Spec.model_validate({"rdf": {"pairs": pairs, **bins}, "covariance": covariance})
+
+
+def _pairs(goal: xr.Dataset) -> NDArray[np.bool_]:
+    """Return which pairs of types (pair,) there are: of one particle alone there is none of its own type."""
+    return np.asarray(goal["rdf"].notnull().any("r").values)
 
 
 def _first_tables(
@@ -174,33 +192,44 @@ def _first_tables(
 ) -> dict[str, Table]:
     """Return the guess, completed by potentials of mean force."""
     r = goal["r"].values
-    tables = {}
-    for pair in goal["pair"].values.tolist():
-        if pair in guess:
-            energy, _ = interpolate(guess[pair], r)
-        else:
-            energy = pmf(goal["rdf"].sel(pair=pair).values, r, temperature)
-        tables[str(pair)] = table_of(r, energy, end, spacing=spacing)
-    return tables
+    first = {str(pair): interpolate(guess[pair], r)[0] for pair in goal["pair"].values if pair in guess}
+    rest = goal.sel(pair=[pair for pair in goal["pair"].values.tolist() if pair not in first])
+    if rest.sizes["pair"]:
+        energy = potential_of_mean_force(rest, temperature=temperature)["potential"]
+        first |= {str(pair): energy.sel(pair=pair).values for pair in rest["pair"].values}
+    rows = [first[str(pair)] for pair in goal["pair"].values]
+    return _tables(xr.DataArray(rows, {"pair": goal["pair"], "r": goal["r"]}, ("pair", "r")), end, spacing)
 
 
-def _corrected(table: Table, found: xr.Dataset, goal: xr.Dataset, pair: str, step: float) -> Table:
-    """Return the table after one correction on the bins, its core extended anew; `step` is s kT in kJ/mol."""
-    r = goal["r"].values
-    target = goal["rdf"].sel(pair=pair).fillna(0.0).values
-    ratio = np.log(np.maximum(found["rdf"].sel(pair=pair).fillna(0.0).values, _FLOOR) / np.maximum(target, _FLOOR))
-    first = int(np.argmax(target > _FLOOR))
-    change = np.clip(ratio, -_LARGEST, _LARGEST)
-    change[first:] = smooth(change[first:])
-    # On the bins the potential is that of the table, which ends smoothly: what the end of the table takes away of one
-    # correction must not pile up in the next.
-    energy = interpolate(table, r)[0] + step * change
-    return table_of(r, extend_core(energy, r, first), table.cutoff, spacing=table.spacing)
+def _tables(potential: xr.DataArray, end: float, spacing: float) -> dict[str, Table]:
+    """Return potentials (pair, r) as tables; what nothing is known of, because no two particles feel it, is zero."""
+    r = potential["r"].values
+    rows = {str(pair): np.nan_to_num(potential.sel(pair=pair).values) for pair in potential["pair"].values}
+    return {pair: table_of(r, energy, end, spacing=spacing) for pair, energy in rows.items()}
+
+
+def _energies(tables: Mapping[str, Table], goal: xr.Dataset) -> xr.Dataset:
+    """Return the energies of tables on the bins of the reference.
+
+    They end smoothly: what the end of a table takes away of one correction must not pile up in the next.
+    """
+    energy = np.stack([interpolate(tables[str(pair)], goal["r"].values)[0] for pair in goal["pair"].values])
+    return xr.Dataset({"potential": (("pair", "r"), energy)}, {"pair": goal["pair"], "r": goal["r"]})
+
+
+def _cross_corrected(
+    before: xr.Dataset, model: xr.DataTree, goal: xr.Dataset, volume: float, temperature: float, step: float
+) -> xr.Dataset:
+    """Return the potential after a step of inverse Monte Carlo."""
+    covariance = model["covariance"].to_dataset()
+    counts = counts_of_distribution(goal, model["rdf"].to_dataset()["norm"], volume=volume)
+    update = imc_update(covariance, on_entries([counts], covariance), temperature=temperature)
+    update = update.assign({name: step * update[name] for name in ("change", "change_error")})
+    return with_change(before, update, goal, temperature=temperature)
 
 
 def _entry(found: xr.Dataset, goal: xr.Dataset, tables: Mapping[str, Table]) -> xr.Dataset:
-    """Return one iteration of the history."""
-    energy = np.stack([interpolate(tables[str(pair)], goal["r"].values)[0] for pair in goal["pair"].values])
+    """Return one iteration of the history, without its judgement."""
     attributes = {"units": "kJ/mol", "long_name": "pair potential"}
-    entry = deviation(found, goal).assign(energy=(("pair", "r"), energy, attributes))
-    return entry.assign({name: found[name].assign_coords(r=goal["r"]) for name in ("rdf", "rdf_error")})
+    energy = _energies(tables, goal)["potential"].assign_attrs(attributes)
+    return found[["rdf", "rdf_error"]].assign_coords(r=goal["r"]).assign(energy=energy)

@@ -4,7 +4,7 @@ Nothing here needs torch.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -103,9 +103,10 @@ class TrainingTable(Document):
 
 
 class BaselineTable(Document):
-    """`[baseline]`: iterative Boltzmann inversion at one of the training datasets."""
+    """`[baseline]`: iterative Boltzmann inversion, or inverse Monte Carlo, at one of the training datasets."""
 
     dataset: str
+    method: Literal["ibi", "imc"] = "ibi"
     iterations: NonNegativeInt = 8
 
 

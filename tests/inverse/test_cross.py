@@ -113,6 +113,11 @@ def test_no_errors_ask_for_a_number_and_no_common_bin_is_an_error(ring) -> None:
     sample = ring.sampled(ring.true, 600, seed=1)
     with pytest.raises(InputError, match="errors of the target are not known for rdf A-A at 1"):
         imc_update(sample, ring.target(np.nan), temperature=300.0)
+    some = ring.target(np.full(len(ring.true), 0.01)).copy(deep=True)
+    some["counts_error"][1] = np.nan  # a bin slower than its kind is known as badly as the worst of it
+    worst = (0.01 / np.sqrt(some["counts"].values[[0, 2]])).max() * np.sqrt(some["counts"].values[1])
+    given = some.assign(counts_error=some["counts_error"].fillna(worst))
+    xr.testing.assert_identical(*(imc_update(sample, target, temperature=300.0) for target in (some, given)))
     empty = ring.target()
     empty["counts"] = empty["counts"].where(empty["kind"] != "A-B", 0.0)
     with pytest.raises(PhysicsError, match="the target never sampled rdf A-B"):

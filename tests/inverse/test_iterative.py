@@ -55,6 +55,17 @@ def test_noise_of_a_step_is_in_its_error_and_is_smoothed() -> None:
     assert np.mean(np.square(smooth)) < 0.7 * np.mean(np.square(z))
 
 
+def test_errors_that_bins_have_in_common_do_not_smooth_away_what_the_counts_show() -> None:
+    ripple = 0.1 * KT * np.sin(2.0 * np.pi * R / 0.2)
+    model, target = dilute(0.0 * R, total=1e7), dilute(ripple, total=1e7, seed=1)
+    model["rdf_error"] = 0.02 * model["rdf"]  # as of a run that moves all bins up and down together
+    start = xr.Dataset({"potential": (("pair", "r"), [0.0 * R])}, {"pair": ["A-A"], "r": R})
+    new = ibi_update(start, model, target, temperature=T)
+    often = R > 0.2
+    assert new["change_error"].values[0, often].min() > 0.019 * KT
+    np.testing.assert_allclose(new["potential"].values[0, often], ripple[often], atol=0.015 * KT)
+
+
 def test_equal_distributions_have_converged_and_are_left_alone() -> None:
     stopped = []
     for seed in range(40):

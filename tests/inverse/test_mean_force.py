@@ -50,6 +50,20 @@ def test_the_pmf_of_a_dilute_gas_is_its_pair_potential_within_calibrated_errors(
     assert (np.diff(u["potential"][0].values[: np.flatnonzero(~core)[0] + 1]) < 0.0).all()
 
 
+def test_an_exact_distribution_gives_the_potential_back_and_a_core_that_goes_on_as_steep_as_it_is() -> None:
+    r = np.arange(0.005, 1.0, 0.01)
+    g = np.exp(-lennard_jones(r) / KT)
+    sampled = g > 0.01
+    given = xr.Dataset({"rdf": (("pair", "r"), [np.where(sampled, g, 0.0)])}, {"pair": ["A-A"], "r": r})
+    energy = potential_of_mean_force(given, temperature=T)["potential"][0].values
+    np.testing.assert_allclose(energy[sampled], lennard_jones(r)[sampled], atol=1e-9)
+    first = int(sampled.argmax())
+    assert (np.diff(energy[: first + 1]) < 0.0).all()
+    assert (np.diff(energy[: first + 1], 2) > -1e-9).all()
+    true = lennard_jones(r[first - 1]) - lennard_jones(r[first])
+    assert energy[first - 1] - energy[first] == pytest.approx(true, rel=0.5)
+
+
 def test_the_pmf_of_an_ideal_gas_of_any_size_is_zero_within_errors() -> None:
     for particles in (2, 12):
         x = np.random.default_rng(1).uniform(0.0, 2.0, (4_000, particles, 3))
