@@ -50,7 +50,7 @@ def _describe_fit(
     """Return what is shown of a fit whose files are there."""
     baseline = settings.get("baseline", {}).get("dataset", "")
     state = f"at {catalog[baseline].metadata['temperature']:g} K" if baseline in catalog else f"from {baseline}"
-    labels = {"ibi": f"IBI {state}", "network": "network"}
+    labels = {"ibi": f"IBI {state}", "imc": f"IMC {state}", "network": "network"}
     parts = lock["inputs"]["datasets"]
     return {
         "name": lock["name"],
@@ -61,7 +61,7 @@ def _describe_fit(
             picture(
                 _with_pmf(curves["potential"], folder, catalog, parts["train"], labels),
                 "potential",
-                caption="Network, iterative Boltzmann inversion (IBI), and the potential of mean force −kT ln g (PMF) "
+                caption=f"Network, {_inversion(curves['potential'])}and the potential of mean force −kT ln g (PMF) "
                 "with its standard error as a band, where it was sampled.",
             ),
             picture(
@@ -73,6 +73,12 @@ def _describe_fit(
         ],
         "validations": [_validation(folder, part, labels) for part in _PARTS if _validated(folder, part)],
     }
+
+
+def _inversion(potential: xr.Dataset) -> str:
+    """Return the baseline in words, nothing where there is none."""
+    known = {"ibi": "iterative Boltzmann inversion (IBI), ", "imc": "inverse Monte Carlo (IMC), "}
+    return "".join(words for name, words in known.items() if name in potential["curve"].values)
 
 
 def _read(path: Path) -> xr.Dataset:

@@ -15,7 +15,8 @@ from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
 from cgstore.learn.validation import validate
 from cgstore.plot import figure_of
-from cgstore.report import _with_pmf, write_report
+from cgstore.report import write_report
+from cgstore.report.fits import _with_pmf
 from cgstore.units import BOLTZMANN
 
 
@@ -88,7 +89,10 @@ def test_the_potential_of_mean_force_stands_beside_the_potentials(fitted, liquid
     assert np.isnan(energy.sel(r=slice(0.0, 0.25))).all()
     at = g.sel(pair="A-A", r=0.55, method="nearest")
     expected = -BOLTZMANN * 170 * np.log(at["rdf"])
-    assert abs(float(energy.sel(r=at["r"], method="nearest")) - float(expected)) < 0.1  # the pmf is smoothed
+    assert abs(float(energy.sel(r=at["r"], method="nearest")) - float(expected)) < 0.1  # between two bins
+    error = shown["energy_error"].sel(pair="A-A")
+    assert error.sel(curve=["network", "IBI"]).isnull().all()
+    assert ((error.sel(curve="PMF at 170 K") > 0) == energy.notnull()).all()
     names = [line.get_label() for line in figure_of(shown, "potential").axes[0].lines]
     assert {"network", "IBI", "PMF at 130 K", "PMF at 170 K"} <= set(names)
 
