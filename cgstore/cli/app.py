@@ -12,6 +12,7 @@ from cgstore.cli.recipes import app as recipes
 from cgstore.cli.results import app as results
 from cgstore.cli.shell import INTERRUPTED, complain
 from cgstore.cli.splits import app as splits
+from cgstore.cli.tables import app as tables
 
 __all__ = ["app", "main"]
 
@@ -30,6 +31,7 @@ app.add_typer(data)
 app.add_typer(results)
 app.add_typer(learn)
 app.add_typer(splits, name="split", help="Look at a split, check it for leaks, freeze it.", rich_help_panel="Learn")
+app.add_typer(tables, name="table", help="Tables of features of many systems.", rich_help_panel="Results")
 app.add_typer(recipes, name="recipe", help="Draft a recipe, or import one.", rich_help_panel="The store")
 
 
