@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from cgstore.learn.fingerprint import times_of
 from cgstore.learn.members import Member
@@ -60,6 +59,8 @@ def copied_frames(
 
 def _agreeing(one: tuple[Float, Float], two: tuple[Float, Float]) -> int:
     """Count the frames of the second that are somewhere in the first."""
+    from scipy.spatial import cKDTree  # takes long to load, and is for the deep look only
+
     (ours, our_grids), (theirs, their_grids) = one, two
     scatter = np.array([marks.std(axis=0) for marks in (ours, theirs) if len(marks) > 1]).min(axis=0, initial=np.inf)
     found = np.zeros(len(theirs), np.bool_)

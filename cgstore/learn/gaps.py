@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from cgstore.averages.keeping import NAME
-from cgstore.averages.onepass import distributions_of
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError
 from cgstore.features import Kept, kept, read_kept
@@ -71,15 +69,19 @@ def correlation_times(entry: Any) -> dict[str, float]:
 
     Notes
     -----
-    A correlation time below half a block of the statistics cannot be told from none and is given as half a block, at
-    most 1/256 of the run.
+    A correlation time below half a block of the statistics cannot be told from none and is given as half a block, so
+    a gap is rather too long than too short.
     """
     location = getattr(entry, "location", None)
     if location is None or is_url(str(location)) or not Path(location).is_dir():
         return {}
     digest = entry.metadata.get("digest")
     times: dict[str, float] = {}
-    for item in kept(Path(location)):
+    try:
+        items = kept(Path(location))
+    except IntegrityError:
+        return {}  # whoever needs it is told to compute it, and then what is damaged
+    for item in items:
         if item.dataset_digest == digest:
             for name, value in _times_of(item).items():
                 times[name] = max(value, times.get(name, 0.0))
@@ -99,6 +101,10 @@ def _times_of(item: Kept) -> dict[str, float]:
 
 def _times(result: Any, title: str) -> dict[str, float]:
     """Return the correlation times in a result."""
+    # With all that counts; most splits do not need it.
+    from cgstore.averages.keeping import NAME
+    from cgstore.averages.onepass import distributions_of
+
     nodes = distributions_of(result).compute() if title == NAME else result
     times: dict[str, float] = {}
     for name, ds in _datasets(nodes, title):

@@ -1,7 +1,7 @@
 """The standing promise: `catalogs/heldout.toml`, data that no loader and no trainer reads, whatever a split says.
 
 The file is looked for in `catalogs/` of the folder of the split file and of the store, then of each folder above; the
-nearest one of each counts. Splits may hold out more, never less.
+nearest one of each counts. A split made in Python stands in the current folder. Splits may hold out more, never less.
 """
 
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ def promises_of(catalog: Any, folder: Path | None) -> tuple[Promise, ...]:
     Parameters
     ----------
     catalog : of a store; one without a `location` on this machine has no folder
-    folder : of the split file, None for a split that is no file
+    folder : of the split file; None, for a split that is no file, is the current folder
 
     Raises
     ------
     InputError : a promise cannot be read; data that nobody can name are not handed out
     """
     location = getattr(catalog, "location", None)
-    places = [folder] if folder is not None else []
+    places = [Path.cwd() if folder is None else folder]
     if location is not None and not is_url(str(location)):
         places.append(Path(location))
     found = [path for place in places if (path := _nearest(place)) is not None]

@@ -24,6 +24,11 @@ validation = 0.3
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_promise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a split made in Python stands in the current folder
+
+
 @pytest.fixture
 def project(tmp_path, add_dataset) -> Path:
     """Make a folder with a store of two runs and a split file."""
@@ -211,6 +216,16 @@ def test_the_promise_nearest_above_the_split_and_above_the_store_counts(project,
     promise(project)
     with pytest.raises(InputError, match="the final exam"):
         Split.load(path).train.members(catalog)
+
+
+def test_a_split_made_in_python_stands_in_the_current_folder(project, tmp_path_factory, monkeypatch):
+    desk = tmp_path_factory.mktemp("desk")
+    promise(desk)
+    train = Split.from_dict(TRAIN_A).train
+    assert train.members(catalog_of(project))
+    monkeypatch.chdir(desk)
+    with pytest.raises(InputError, match="the final exam"):
+        train.members(catalog_of(project))
 
 
 @pytest.mark.parametrize("text", ["[[heldout]]\n", "heldout = 3\n", "[[train]]\nsystem = 'a'\n", "\x00"])

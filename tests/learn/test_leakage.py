@@ -53,6 +53,11 @@ def kinds(store, tables=SPLIT, **options):
     return [leak.kind for leak in report(store, tables, **options).leaks]
 
 
+@pytest.fixture(autouse=True)
+def _no_promise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a split made in Python stands in the current folder
+
+
 @pytest.fixture
 def store(tmp_path):
     put(tmp_path, "a/r1/cg", walk(1))
