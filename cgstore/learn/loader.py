@@ -7,7 +7,7 @@ held-out means is decided by the split (`Selection.members`), not here.
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +125,7 @@ class Loader:
             reader, self.device, windowed=lag is not None or length is not None, integers=self.device.type != "cpu"
         )
         self.types, self.ragged = self._batches.types, self._batches.ragged
+        self._gatherer = ThreadPoolExecutor(1, "cgstore-gather")
         self._epoch, self._step = 0, 0
 
     def __len__(self) -> int:
@@ -155,7 +156,8 @@ class Loader:
     def _run(self, *, endless: bool) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the batches from the current place on."""
         place = self._epoch, self._step
-        ahead = _Ahead(self.plan, self.pool, self._batches, visits(self.plan, self._streams, place, endless=endless))
+        coming = visits(self.plan, self._streams, place, endless=endless)
+        ahead = _Ahead(self.plan, self.pool, self._batches, self._gatherer, coming)
         places = (place for place in steps(self.plan, place, endless=endless) if place[1] < len(self))
         with ahead:
             for place, batch in ahead.batches(places, most=1 + int(_WINDOWS_AHEAD * len(self._streams))):
@@ -183,10 +185,10 @@ class _Ahead:
     plan: Plan
     pool: Pool
     made: Batches
+    gatherer: ThreadPoolExecutor
     coming: Iterator[Visit]
     held: list[_Window] = field(default_factory=list)
     pending: "deque[tuple[tuple[int, int], Future[HostBatch]]]" = field(default_factory=deque)
-    gatherer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "cgstore-gather"))
     next: Visit | None = None
 
     def __enter__(self) -> "_Ahead":
@@ -196,11 +198,11 @@ class _Ahead:
 
     def __exit__(self, *_: object) -> None:
         """Stop gathering, then give the blocks back; what is being read is waited for, it takes milliseconds."""
-        self.gatherer.shutdown(wait=False, cancel_futures=True)
+        gathered = [future for _, future in self.pending if not future.cancel()]
         for window in self.held:
             for future in window.futures.values():
                 future.cancel()
-        self.gatherer.shutdown(wait=True)
+        wait(gathered)
         for window in self.held:
             self.pool.release(window.blocks)
 

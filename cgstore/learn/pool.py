@@ -62,15 +62,18 @@ class Pool:
         return self._blocks[number]
 
     def release(self, blocks: Iterable[int]) -> None:
-        """Hold blocks no longer."""
+        """Hold blocks no longer; what is not being read yet will not be, what is being read is waited for."""
+        free = []
         for number in blocks:
             self._holders[number] -= 1
-            if self._holders[number]:
-                continue
-            del self._holders[number]
-            self._held -= int(self._sizes[number])
+            if not self._holders[number]:
+                del self._holders[number]
+                self._held -= int(self._sizes[number])
+                free.append(number)
+                self._blocks[number].cancel()
+        for number in free:
             block = self._blocks[number]
-            if block.cancel() or block.exception() is not None:  # the epoch was left, or reading failed
+            if block.cancelled() or block.exception() is not None:  # the epoch was left, or reading failed
                 self._drop(number)
             else:
                 self._unused[number] = None
