@@ -112,7 +112,7 @@ def read_lock(path: Path) -> Lock:
         rows = {part: tuple(map(_pinned, items)) for part, items in content["parts"].items()}
         sound = content["cgstore_split"] == _FORMAT and digest(content["meaning"]) == content["split"]
         sound = sound and digest(content) == seal and set(rows) <= {"train", "validation", "heldout"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise IntegrityError(f"{path}: not the lock of a split: {error}; {_REMEDY}") from error
     if not sound:
         raise IntegrityError(f"{path}: edited by hand or damaged, its seal does not fit; {_REMEDY}")

@@ -196,9 +196,12 @@ def _same_frames(items: Sequence[_Item]) -> Iterator[tuple[Pair, str]]:
     owner = np.repeat(np.arange(len(items)), [len(item.print.frames) for item in items])
     order = np.lexsort((owner, frames))
     frames, owner = frames[order], owner[order]
+    # A frame that one part has twice is no leak, and would be looked at again and again.
+    first = np.append(True, (frames[1:] != frames[:-1]) | (owner[1:] != owner[:-1]))[: len(frames)]
+    frames, owner = frames[first], owner[first]
     count: Counter[Pair] = Counter()
     lag = 1
-    # Equal frames are neighbours now; the longest series of them says how far one has to look.
+    # Equal frames are neighbours now; one has to look as far as there are datasets with one frame.
     while lag < len(frames) and (same := frames[lag:] == frames[:-lag]).any():
         count.update(zip(owner[:-lag][same].tolist(), owner[lag:][same].tolist(), strict=True))
         lag += 1

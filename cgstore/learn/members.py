@@ -125,15 +125,27 @@ def choose(file: SplitFile, part: PartName, catalog: Catalog, *, where: str) -> 
     return tuple(members)
 
 
-def is_promised(member: Member, rule: Promised, catalog: Catalog) -> bool:
-    """Tell whether a rule of the standing promise names a dataset, at whatever level, or some of its time."""
+def is_promised(member: Member, rule: Promised, levels: Sequence[str], catalog: Catalog) -> bool:
+    """Tell whether a rule of the standing promise names a dataset at any of its levels, or some of its time.
+
+    Parameters
+    ----------
+    member : what is asked for
+    rule : of the promise
+    levels : the names of all datasets of this run
+    catalog : that they are in
+
+    Raises
+    ------
+    InputError : the rule asks for a number where there is a text, or the like
+    """
     start, stop = _ends(rule)
     if not (member.start < stop and start < member.stop):
         return False
-    name, run = member.name, member.run
-    if not (fnmatch.fnmatchcase(name, rule.pattern) or fnmatch.fnmatchcase(run, rule.run_pattern)):
+    found = [name for name in levels if fnmatch.fnmatchcase(name, rule.pattern)]
+    if not found and not fnmatch.fnmatchcase(member.run, rule.run_pattern):
         return False
-    found, wrong = _filtered(rule, [name], _Rows(catalog, [name]), lenient=True)
+    found, wrong = _filtered(rule, list(levels), _Rows(catalog, levels), lenient=True)
     if wrong:
         raise InputError("; ".join(wrong))
     return bool(found)

@@ -55,11 +55,16 @@ def broken(members: Sequence[Member], promises: Sequence[Promise], catalog: Cata
     ------
     InputError : a rule asks for a number where there is a text, or the like
     """
+    if not promises:
+        return []
+    levels: dict[str, list[str]] = {}
+    for name in catalog:
+        levels.setdefault(Member(name).run, []).append(name)
     found = []
     for promise in promises:
         for rule in promise.rules:
             try:
-                hit = [member for member in members if is_promised(member, rule, catalog)]
+                hit = [one for one in members if is_promised(one, rule, levels.get(one.run, [one.name]), catalog)]
             except InputError as error:
                 raise InputError(f"{promise.path}: {error}") from error
             why = f": {rule.why}" if rule.why else ""

@@ -48,7 +48,7 @@ def _same(row: Mapping[str, Any]) -> tuple[Any, ...]:
     words = tuple(sorted((key, repr(value)) for key, value in parameters.items() if not _is_number(value)))
     numbers = tuple(sorted(key for key, value in parameters.items() if _is_number(value)))
     species = tuple(sorted(name for name, amount in row["composition"].items() if amount))
-    return row.get("kind"), row.get("forcefield"), row.get("level"), species, words, numbers
+    return row.get("kind"), row.get("forcefield"), species, words, numbers
 
 
 def _near(rows: Sequence[Mapping[str, Any]], places: Sequence[int], parts: Sequence[str]) -> Iterator[Any]:

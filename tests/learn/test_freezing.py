@@ -106,7 +106,7 @@ def test_a_store_may_lack_what_a_frozen_split_holds_out_but_not_what_it_trains_o
         split.train.members(catalog_of(project))
 
 
-@pytest.mark.parametrize("kind", ["edited", "cut", "list", "empty", "name", "folder"])
+@pytest.mark.parametrize("kind", ["edited", "cut", "list", "empty", "name", "huge", "folder"])
 def test_an_edited_or_damaged_lock_is_refused(project, kind):
     freeze(split_file(project), catalog_of(project))
     path = lock_path(split_file(project))
@@ -114,8 +114,8 @@ def test_an_edited_or_damaged_lock_is_refused(project, kind):
     if kind == "edited":
         content["parts"]["train"][0]["stop"] = None
         path.write_text(json.dumps(content))
-    elif kind == "name":
-        content["parts"]["train"][0]["name"] = 3
+    elif kind in ("name", "huge"):
+        content["parts"]["train"][0] |= {"name": 3} if kind == "name" else {"start": 10**400}
         path.write_text(json.dumps(content))
     elif kind == "folder":
         path.unlink()
@@ -199,6 +199,14 @@ def test_a_promise_is_made_by_any_rule(tmp_path, add_dataset, text, kept):
     else:
         with pytest.raises(InputError, match="held out for good"):
             train.members(catalog_of(tmp_path))
+
+
+def test_a_promise_about_one_level_holds_for_the_others(tmp_path, add_dataset):
+    add_dataset(tmp_path / "store", "a/r1/cg", tags=["exam"])
+    add_dataset(tmp_path / "store", "a/r1/atoms", seed=2, tags=[])
+    promise(tmp_path, '[[heldout]]\nwhere = { tags = "exam" }\n')
+    with pytest.raises(InputError, match="a/r1/atoms   held out for good"):
+        Split.from_dict({"train": [{"dataset": "a/r1/atoms"}]}).train.members(catalog_of(tmp_path))
 
 
 def test_the_promise_nearest_above_the_split_and_above_the_store_counts(project, tmp_path_factory):

@@ -137,6 +137,16 @@ def test_a_few_copied_frames_leak_wherever_they_are(store, copied):
     assert leak.says == f"{copied} frame{'s have' if copied > 1 else ' has'} the same content"
 
 
+def test_a_frame_repeated_at_another_time_of_the_run_leaks(store):
+    position = walk(4)
+    position[50] = position[5]
+    position[52:] = position[52]  # many times in one part alone
+    put(store, "c/r1/cg", position)
+    tables = {"blocks": {"dataset": "c/*", "train": 0.5, "heldout": 0.5}, "gap": "10 ps"}
+    (leak,) = report(store, tables).leaks
+    assert (leak.kind, leak.says) == ("same frames", "1 frame has the same content")
+
+
 def test_a_frame_that_three_parts_have_leaks_between_all_of_them(store):
     put(store, "b/r1/cg", np.concatenate([walk(1)[:1], walk(2)]))
     put(store, "c/r1/cg", np.concatenate([walk(3), walk(1)[:1]]))
