@@ -81,19 +81,21 @@ def moment(counts: NDArray[np.uint32], weight: Float) -> Moment:
     ([3.0, 4.0], [[8.0, 12.0], [12.0, 24.0]])
     """
     total, frames = float(weight.sum()), len(counts)
-    level = np.rint(counts.mean(axis=0)) if frames else np.zeros(counts.shape[1])
+    mean = counts.mean(axis=0) if frames else np.zeros(counts.shape[1])
+    level = np.rint(mean)
     if total <= 0.0:
         return Moment(0.0, 0.0, frames, level, np.zeros((len(level), len(level))))
-    step = counts - level  # (frame, entry) float64
+    product = np.empty((len(level), len(level)))
     if (weight == weight[0]).all():
-        shift = step.mean(axis=0)
-        small = frames * float(np.abs(step).max(initial=0.0)) ** 2 < _EXACT
-        exact = step.astype(np.float32) if small else step
-        product = weight[0] * (exact.T @ exact).astype(np.float64)
+        shift = mean - level
+        step = counts.astype(np.float32) - level.astype(np.float32)  # (frame, entry)
+        if counts.max(initial=0) >= _EXACT or frames * float(np.abs(step).max(initial=0.0)) ** 2 >= _EXACT:
+            step = counts - level  # too large for float32
+        np.multiply(step.T @ step, weight[0], out=product)
     else:
-        shift = weight @ step / total
-        root = np.sqrt(weight)[:, None] * step
-        product = root.T @ root
+        shift = weight @ (counts - level) / total
+        root = np.sqrt(weight)[:, None] * (counts - level)
+        np.matmul(root.T, root, out=product)
     _add_outer(product, -total * shift, shift)
     return Moment(total, float((weight**2).sum()), frames, level + shift, product)
 
