@@ -30,6 +30,7 @@ Float = NDArray[np.float64]
 Method = Literal["ibi", "imc"]
 
 _STEP = {"ibi": 0.7, "imc": 1.0}
+_NEAR = 0.1  # rmsd of g; a model further away responds to nothing as the target would, it may have another phase
 _SAMPLING = Sampling(equilibrate=5.0, duration=40.0, every=0.25)
 
 
@@ -108,12 +109,12 @@ def invert(
         if report["converged"].values[_pairs(goal)].all() or iteration == iterations:
             break
         before = _energies(tables, goal)
-        if method == "imc":
-            after = _cross_corrected(
-                before, model, goal, float(volume(samples["box"].values).mean()), temperature, part
-            )
+        if method == "imc" and float(report["rmsd"].max()) <= _NEAR:
+            space = float(volume(samples["box"].values).mean())
+            after = _cross_corrected(before, model, goal, space, temperature, part)
         else:
-            after = ibi_update(before, found, goal, temperature=temperature, step=part, tolerance=tolerance)
+            size = part if method == "ibi" else _STEP["ibi"]
+            after = ibi_update(before, found, goal, temperature=temperature, step=size, tolerance=tolerance)
         tables = _tables(after["potential"], end, spacing)
     joined = xr.concat(history, "iteration").assign_coords(iteration=np.arange(len(history)))
     best = int(np.argmin(joined["rmsd"].mean("pair").values))

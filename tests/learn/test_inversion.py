@@ -259,3 +259,20 @@ def test_saying_the_usual_method_makes_no_other_fit(liquid_store: SimpleNamespac
             (tmp_path / name).write_text(text.replace("[baseline]\n", f"[baseline]\n{method}"))
         fits[method] = gather(tmp_path / "fit.toml", store=liquid_store.store).inputs()["fit"]
     assert fits[""] == fits['method = "ibi"\n'] != fits['method = "imc"\n']
+
+
+def test_inverse_monte_carlo_comes_back_from_a_guess_of_another_phase(argon: tuple[xr.Dataset, xr.Dataset]) -> None:
+    reference, start = argon
+    tables, history = invert(
+        reference,
+        start,
+        temperature=TEMPERATURE,
+        method="imc",
+        guess={"A-A": lj_table(epsilon=4.0)},  # droplets
+        iterations=8,
+        sampling=sampled(30.0),
+    )
+    rmsd = history["rmsd"].values[:, 0]
+    assert rmsd[0] > 0.5
+    assert rmsd.min() < 0.04
+    assert furthest(tables["A-A"], lj_table()) < 0.25
