@@ -115,6 +115,8 @@ def test_all_problems_of_a_part_are_reported_at_once():
         ({"train": [{"where": {"a=b": 1}}]}, "expected a text"),
         ({"train": [{"system": "a"}], "gap": "5 correlation"}, "5 correlation times of area_per_lipid"),
         ({"train": [{"system": "a"}], "gap": "-5 ps"}, "not negative"),
+        ({"train": [{"system": "a"}], "gap": "1e400 ns"}, "finite time"),
+        ({"train": [{"system": "a", "stop": "1e400 ns"}]}, "finite times"),
         ({"train": [{"system": "a"}], "gap": 5}, "expected a time with its unit"),
         ({"heldout": [{"system": "a"}]}, "expected at least one"),
         ({"blocks": {"train": 0.8, "heldout": 0.2}}, "need a gap"),
