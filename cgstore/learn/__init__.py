@@ -3,11 +3,12 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Loader", "PairNetwork", "Split", "train", "validate"]
+__all__ = ["Loader", "PairNetwork", "RowLoader", "Split", "train", "validate"]
 
 _HOMES = {
     "Loader": "cgstore.learn.loader",
     "PairNetwork": "cgstore.learn.potential",
+    "RowLoader": "cgstore.learn.rows",
     "Split": "cgstore.learn.split",
     "train": "cgstore.learn.fit",
     "validate": "cgstore.learn.validation",

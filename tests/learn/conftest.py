@@ -41,12 +41,14 @@ def _topology() -> Topology:
     return Topology(text, text, text, index, index, text, mass, charge, **none)
 
 
-def _publish(store: Path, name: str, frames: Frames, *, base: int | None = None, **attrs: object) -> None:
+def _publish(
+    store: Path, name: str, frames: Frames, *, base: int | None = None, precision: float = 0.001, **attrs: object
+) -> None:
     with stage(store / name, base=base) as staged:
         if base is None:
             sources = [{"path": f"{name}.xtc", "size": 1, "digest": name}]
             known = {"kind": "liquid", "composition": {"A": PARTICLES}, "sources": sources}
-            staged.create(_topology(), frames, precision=0.001, attrs=known | attrs)
+            staged.create(_topology(), frames, precision=precision, attrs=known | attrs)
         staged.append(frames)
         staged.publish()
 
