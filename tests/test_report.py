@@ -8,15 +8,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from cgstore.averages.keeping import kept_distributions
-from cgstore.averages.spec import RdfSpec, Spec
+from cgstore.averages.observables import OBSERVABLES
+from cgstore.averages.spec import (
+    MapSpec,
+    MembraneSpec,
+    MobilitySpec,
+    OrderSpec,
+    ProfileSpec,
+    RadialSpec,
+    RdfSpec,
+    Spec,
+    TiltSpec,
+)
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
+from cgstore.features import Kept, keep
 from cgstore.ingestion import ingest
+from cgstore.plot.answering import _covers
 from cgstore.report import write_report
 
 ROOT = Path(__file__).parent.parent
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 VOID = {"meta", "img", "br"}
 
 
@@ -77,6 +92,108 @@ def page(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(store, tmp_path_factory.mktemp("pages") / "new" / "folder")
 
 
+def autocorrelation(kind: str) -> xr.Dataset:
+    """What is kept of velocities: an exponential and its integral, with errors but for the last lag."""
+    lag = np.arange(0.0, 2.0, 0.1)
+    c = np.exp(-lag / 0.3)[None]
+    error = np.where(lag < 1.85, 0.01, np.nan)[None]
+    return xr.Dataset(
+        {
+            "vacf": (("kind", "lag"), c, {"units": "nm^2/ps^2", "long_name": "velocity autocorrelation"}),
+            "vacf_error": (("kind", "lag"), error),
+            "diffusion": (("kind", "lag"), 0.1 * (1 - c), {"units": "nm^2/ps"}),
+            "diffusion_error": (("kind", "lag"), 0.2 * error),
+        },
+        {"kind": [kind], "lag": ("lag", lag, {"units": "ps"})},
+    )
+
+
+@pytest.fixture(scope="module")
+def full(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bilayer alone, with a result of every kind; velocities are made up, by a kind with a hostile name."""
+    folder = tmp_path_factory.mktemp("full") / "store"
+    source = store / "dmpc_303k/r1/cg"
+    shutil.copytree(source, folder / "dmpc_303k/r1/cg", ignore=shutil.ignore_patterns("features"))
+    entry = open_catalog(folder)["dmpc_303k/r1/cg"]
+    spec = Spec(
+        rdf=RdfSpec(pairs=("PO4-PO4", "NC3-PO4"), r_max="1.5 nm"), covariance=True, membrane=MembraneSpec(),
+        profile=ProfileSpec(), radial_profile=RadialSpec(centre=("PO4",)), radial_map=MapSpec(centre=("PO4",)),
+        order=OrderSpec(of="bonds"), tilt=TiltSpec(), mobility=MobilitySpec(dims="xy"),
+    )  # fmt: skip
+    kept_distributions(entry.path, entry.open(), spec)
+    keep(
+        entry.path, name="velocity", version=OBSERVABLES["velocity"].version, parameters={"of": HOSTILE},
+        dataset_digest=str(entry.metadata["digest"]), compute=lambda: autocorrelation(HOSTILE),
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def full_page(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a result of every kind."""
+    return write_report(full, tmp_path_factory.mktemp("every"))
+
+
+EVERY = (
+    "rdf", "bond", "angle", "dihedral", "improper", "profile", "radial_profile", "map", "covariance",
+    "area", "thickness", "order", "tilt", "msd", "vacf",
+)  # fmt: skip
+
+
+def test_every_kept_result_has_a_card_with_its_picture(full_page: Path) -> None:
+    read = Page(full_page)
+    assert read.named == [f"{kind} of dmpc_303k/r1/cg" for kind in EVERY]
+    for title in ("Membrane", "Order parameters", "Tilt", "Mobility", "Velocities"):
+        assert re.search(rf" {title} ", read.text)
+    assert (read.open, read.wrong) == ([], [])
+
+
+def test_numbers_have_their_errors_or_say_why_not_and_cards_what_they_go_back_to(full: Path, full_page: Path) -> None:
+    text = Page(full_page).text
+    entry = open_catalog(full)["dmpc_303k/r1/cg"]
+    assert re.search(r"area per lipid / nm² 0\.6336 .*?error not known: too short a run", text)
+    assert re.search(r"diffusion coefficient / .*?, DMPC not known .*?subdiffusive: the exponent is 0\.65", text)
+    assert re.search(r"exponent of the mean squared displacement, DMPC 0\.652 ± 0\.027", text)
+    digest = str(entry.metadata["digest"])[:12]
+    recipe = str(entry.metadata["recipe_digest"])[:12]
+    source = entry.metadata["sources"][0]["path"]
+    assert re.search(rf"content version 1, {digest} ; recipe {recipe} ;.* from .*{re.escape(source)}", text)
+    assert 'href="#of-1"' in full_page.read_text()
+
+
+def test_what_is_wrong_with_a_run_stands_on_its_card(full_page: Path) -> None:
+    text = Page(full_page).text
+    assert re.search(r"\d+ warnings .*bond: the start differs from the rest in CM-CT; leave out the first 720 ps", text)
+    assert re.search(r"profile: a drift through the whole run, of up to 8 standard errors, in GL, PO4", text)
+    assert re.search(r"too short a run to know the error; a longer one is needed", text)
+
+
+def test_kinds_and_parameters_of_the_user_never_become_markup(full_page: Path) -> None:
+    read = Page(full_page)
+    assert "script" not in read.tags
+    assert f"of {HOSTILE}" in read.text  # the parameter
+    assert HOSTILE not in full_page.read_text()
+    velocities = base64.b64decode(read.pictures[-1].split(",")[1]).decode()
+    assert "<script" not in velocities
+
+
+def test_equal_results_of_every_kind_give_the_same_bytes(full: Path, full_page: Path, tmp_path: Path) -> None:
+    assert write_report(full, tmp_path).read_bytes() == full_page.read_bytes()
+
+
+def test_statistics_are_left_out_only_where_others_have_the_same_tables_whole() -> None:
+    def item(key: str, **tables: object) -> Kept:
+        return Kept("statistics", 1, tables, dataset_digest="", key=key, bytes=0, folder=Path(key))
+
+    some, every = {"pairs": ["A-A"], "r_max": 1.0}, {"pairs": None, "r_max": 1.0}
+    plain, more = item("a", rdf=every, profile=None), item("b", rdf=every, profile={"axis": "z"}, covariance=True)
+    assert _covers(more, plain, first=False)
+    assert not _covers(plain, more, first=True)
+    assert not _covers(item("c", rdf=some, profile={"axis": "z"}), plain, first=True)  # all pairs are more than some
+    same = item("d", rdf=every, covariance=False)
+    assert [_covers(plain, same, first=True), _covers(same, plain, first=False)] == [True, False]
+
+
 def test_the_page_needs_nothing_but_itself(page: Path) -> None:
     read = Page(page)
     assert list(page.parent.iterdir()) == [page]
@@ -135,8 +252,7 @@ def test_a_store_without_kept_results_has_a_report_without_pictures(store: Path,
 
 def test_words_of_the_user_never_become_markup(tmp_path: Path) -> None:
     recipe = (ROOT / "ingest/recipes/methane_112k.toml").read_text()
-    hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-    recipe = re.sub(r'title += ".*"', f'title = "{hostile}"', recipe)
+    recipe = re.sub(r'title += ".*"', f'title = "{HOSTILE}"', recipe)
     (tmp_path / "recipes").mkdir()
     (tmp_path / "mappings").symlink_to(ROOT / "ingest/mappings")
     (tmp_path / "recipes" / "methane.toml").write_text(recipe.replace('["atoms", "cg"]', '["cg"]'))
@@ -144,7 +260,7 @@ def test_words_of_the_user_never_become_markup(tmp_path: Path) -> None:
     read = Page(write_report(tmp_path / "store", tmp_path / "out"))
     assert "script" not in read.tags
     assert not read.pictures
-    assert hostile in read.text
+    assert HOSTILE in read.text
 
 
 @pytest.mark.filterwarnings("ignore")

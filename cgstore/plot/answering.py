@@ -122,11 +122,9 @@ def _covers(other: Kept, item: Kept, *, first: bool) -> bool:
     return within and (first or not _within(other.parameters, item.parameters))
 
 
-def _within(part: Any, whole: Any) -> bool:
-    """Tell whether a question is part of another one: the same values, and perhaps more of them."""
-    if isinstance(part, dict) and isinstance(whole, dict):
-        return all(_within(value, whole.get(key)) for key, value in part.items())
-    return part in (None, False) or bool(part == whole)
+def _within(part: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Tell whether a question is part of another one: the same tables, and perhaps more of them."""
+    return all(not table or table == whole.get(node) for node, table in part.items())
 
 
 def _result(entry: Any, node: str, spec: Spec | None) -> xr.Dataset:
