@@ -27,22 +27,20 @@ def show(shell: Shell, file: File) -> None:
     """List the datasets of each part, with their frames, times, composition and digest."""
     from cgstore.catalog import open_catalog, plain_text
     from cgstore.learn.freezing import pin
-    from cgstore.learn.split import Split, members_of
+    from cgstore.learn.split import Split, members_of_parts
 
     split, catalog = Split.load(file), open_catalog(shell.location())
     rows, lines = (
         [],
         [["part", "dataset", "frames", "from (ps)", "to (ps)", "version", "T (K)", "composition", "digest"]],
     )
-    for part in (part for part in split.parts() if part.rules):
-        for item in pin(members_of(part, catalog), catalog):
-            row = _row(part.part, item, catalog[item.member.name].metadata)
+    for part, members in members_of_parts(split, catalog).items():
+        for item in pin(members, catalog):
+            row = _row(part, item, catalog[item.member.name].metadata)
             rows.append(row)
             ends = [plain_text(row[end]) or "-" for end in ("first", "last")]
             state = [plain_text(row[key]) or "-" for key in ("temperature", "composition")]
-            lines.append(
-                [part.part, row["name"], str(row["frames"]), *ends, str(row["version"]), *state, item.digest[:12]]
-            )
+            lines.append([part, row["name"], str(row["frames"]), *ends, str(row["version"]), *state, item.digest[:12]])
     shell.answer({**_head(split), "members": rows}, f"{_title(split)}\n{align(lines)}")
 
 

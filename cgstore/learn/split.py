@@ -38,6 +38,7 @@ __all__ = [
     "find_leaks",
     "freeze",
     "members_of",
+    "members_of_parts",
 ]
 
 
@@ -192,6 +193,26 @@ def members_of(selection: Selection, catalog: Catalog, *, complete: bool = True)
     return contract.lock.members(selection.part)
 
 
+def members_of_parts(split: Split, catalog: Catalog) -> dict[PartName, tuple[Member, ...]]:
+    """Return the datasets of every part that has rules, as `members_of` does.
+
+    Raises
+    ------
+    InputError : as `members_of`, of all parts at once
+    """
+    found: dict[PartName, tuple[Member, ...]] = {}
+    problems = []
+    for part in split.parts():
+        try:
+            if part.rules:
+                found[part.part] = members_of(part, catalog)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(dict.fromkeys(problems)))
+    return found
+
+
 def find_leaks(split: Split, catalog: Catalog, *, deep: bool = False) -> Report:
     """Return what the parts of a split have in common, and what is only near; see `cgstore.learn.leakage`.
 
@@ -205,7 +226,7 @@ def find_leaks(split: Split, catalog: Catalog, *, deep: bool = False) -> Report:
     ------
     InputError : as `members_of`
     """
-    parts = {item.part: members_of(item, catalog) for item in split.parts() if item.rules}
+    parts = members_of_parts(split, catalog)
     promises = promises_of(catalog, split.train.contract.folder)
     report = look_for_leaks(parts, catalog, gap=split.gap, promises=promises, deep=deep)
     return Report(report.leaks, (*report.warnings, *_not_pinned(split, catalog)))
@@ -272,16 +293,12 @@ def freeze(path: str | Path, catalog: Catalog, *, again: bool = False) -> tuple[
     contract = Contract(file, digest(file.meaning()), str(path), place.absolute().parent, None)
     if lock_path(place).exists() and not again:
         split = Split.load(path)
-        for part in split.parts():
-            members_of(part, catalog)
+        members_of_parts(split, catalog)
         return split, False
     split = Split._of(contract)
     check_leak(split, catalog)
-    write_lock(
-        place,
-        file.meaning(),
-        {part.part: pin(members_of(part, catalog), catalog) for part in split.parts() if part.rules},
-    )
+    pinned = {part: pin(members, catalog) for part, members in members_of_parts(split, catalog).items()}
+    write_lock(place, file.meaning(), pinned)
     return Split.load(path), True
 
 

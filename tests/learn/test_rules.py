@@ -98,6 +98,14 @@ def test_all_problems_of_a_part_are_reported_at_once():
         assert word in str(caught.value)
 
 
+def test_the_problems_of_all_parts_are_reported_at_once():
+    tables = {"train": [{"system": "argn"}], "heldout": [{"system": "mixd"}]}
+    with pytest.raises(InputError) as caught:
+        check_leak(Split.from_dict(tables), CATALOG)
+    assert "train   'argn/*/cg'" in str(caught.value)
+    assert "heldout   'mixd/*/cg'" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("tables", "says"),
     [
