@@ -76,9 +76,9 @@ def bonded(
 
     Notes
     -----
-    Vectors along bonds are nearest images if there is a box, certainly so up to half its smallest height. Angles are plain densities p(θ), without the factor sin θ;
-    the potential of mean force of an angle is −kT ln(p(θ) / sin θ), that of a bond −kT ln(p(r) / r²), that of dihedrals
-    −kT ln p(φ). Rühle et al. 2009, doi:10.1021/ct900369w
+    Vectors along bonds are nearest images if there is a box, certainly so up to half its smallest height. Angles are
+    plain densities p(θ), without the factor sin θ; the potential of mean force of an angle is −kT ln(p(θ) / sin θ),
+    that of a bond −kT ln(p(r) / r²), that of dihedrals −kT ln p(φ). Rühle et al. 2009, doi:10.1021/ct900369w
 
     Dihedrals have the sign of IUPAC: 0 is cis, and positive when, looking along the middle bond, the far bond is
     turned clockwise. doi:10.1351/goldbook.T06406

@@ -30,6 +30,7 @@ class Curve(StrEnum):
 
     NETWORK = "network"
     IBI = "ibi"
+    IMC = "imc"
 
 
 @command(app, _PANEL)
