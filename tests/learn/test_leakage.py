@@ -9,6 +9,8 @@ from cgstore.averages.keeping import kept_distributions
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
 from cgstore.frames import Frames
+from cgstore.learn import gaps
+from cgstore.learn.rules import Gap
 from cgstore.learn.split import Split, check_leak, find_leaks, members_of
 from cgstore.learn.state_points import near_pairs
 from cgstore.store.versions import stage
@@ -113,6 +115,23 @@ def test_a_gap_in_correlation_times_that_nobody_measured_is_an_error(store):
         report(store, tables)
 
 
+def test_kept_results_of_other_frames_do_not_count(store):
+    slow(store)
+    with stage(store / "slow/r1/cg", base=1) as staged:
+        box = np.eye(3, dtype=np.float32)[None] * EDGE
+        staged.append(Frames(walk(9)[:1].astype(np.float32), np.array([1e4]), np.array([600]), box=box))
+        staged.publish()
+    tables = {"blocks": {"dataset": "slow/*", "train": 0.5, "heldout": 0.5}, "gap": "2 correlation times"}
+    with pytest.raises(InputError, match="none is known of these frames"):
+        report(store, tables)
+
+
+def test_the_slowest_quantity_makes_the_gap(monkeypatch):
+    monkeypatch.setattr(gaps, "correlation_times", lambda entry: {"rdf": 10.0, "bond": 40.0, "angle": 20.0})
+    assert gaps.gap_of(Gap(None, 3.0), None) == 120.0
+    assert gaps.gap_of(Gap(None, 3.0, "rdf"), None) == 30.0
+
+
 def test_a_gap_shorter_than_the_kept_correlation_time_leaks(store):
     tables = {"blocks": {"dataset": "slow/*", "train": 0.5, "heldout": 0.5}, "gap": "4 ps"}
     time = slow(store)
@@ -166,6 +185,15 @@ def test_copies_in_another_precision_are_found_when_positions_are_read(store, pr
     (leak,) = report(store, deep=True).leaks
     assert leak.kind == "copied frames"
     assert leak.says.startswith("4 frames agree")
+
+
+def test_copies_without_any_grid_are_found(tmp_path):
+    one, two = walk(1), walk(2)
+    two[10:14] = (one[20:24] + 0.7) % EDGE
+    for name, position in (("a/r1/cg", one), ("b/r1/cg", two)):
+        put(tmp_path, name, position, precision=None)
+    assert kinds(tmp_path) == []
+    assert kinds(tmp_path, deep=True) == ["copied frames"]
 
 
 def test_rigid_particles_are_not_taken_for_copies(store):
