@@ -1,5 +1,6 @@
 """Figures: units on the axes, errors as bands, formats by suffix, helpful refusals, no global state."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import xarray as xr
 from cgstore.averages.flags import warnings_of
 from cgstore.averages.spec import MapSpec, RdfSpec, Spec
 from cgstore.catalog import open_catalog
+from cgstore.cli.app import main
 from cgstore.errors import InputError, NotFound, PhysicsError
 from cgstore.ingestion import ingest
-from cgstore.plot import KINDS, figure_of, save_figure, save_plot
+from cgstore.plot import KINDS, KINDS_OF_DATASETS, figure_of, save_figure, save_plot
 from cgstore.plot.maps import correlations
 from cgstore.plot.mean_force import mean_force
 from cgstore.plot.wording import note_of
@@ -348,7 +350,15 @@ def test_an_unknown_suffix_is_refused_before_anything_is_computed(tmp_path: Path
         save_plot(Untouched(), "rdf", output=tmp_path / "g.gif")
     with pytest.raises(NotFound, match='no plot of kind "rdff"; did you mean "rdf"'):
         save_plot(Untouched(), "rdff", output=tmp_path / "g.png")
+    with pytest.raises(NotFound, match=r'"flux"; there are rdf, bond, .*, msd, vacf, pmf, covariance$'):
+        save_plot(Untouched(), "flux", output=tmp_path / "g.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_help_of_plot_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", "--help"]) == 0
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert set(KINDS_OF_DATASETS) <= words
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone_and_never_loads_pyplot() -> None:

@@ -137,13 +137,24 @@ def _describe(item: Any) -> str:
 def plot(
     shell: Shell,
     name: Name,
-    kind: Annotated[str, typer.Argument(help="rdf, bond, angle, dihedral …", metavar="KIND")],
-    pair: Annotated[str | None, typer.Argument(help="A-B, A-B-C …; all without it.", metavar="PAIR")] = None,
+    kind: Annotated[str, typer.Argument(help="What to draw, one of the words above.", metavar="KIND")],
+    pair: Annotated[
+        str | None, typer.Argument(help="A-B, A-B-C, a type, a kind of molecule; all without it.", metavar="PAIR")
+    ] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="Picture; its suffix is the format.", metavar="FILE")],
     spec: Spec = None,
 ) -> None:
-    """Draw one kind of result, with its errors."""
+    """Draw one kind of result, with its errors.
+
+    Structure: rdf, bond, angle, dihedral, improper; covariance of their bins; pmf, the potential of mean force.
+
+    Densities: profile along an axis; radial_profile and map (r, z) around a particle that --spec names.
+
+    Membranes: area, thickness, order, tilt. Motion: msd, vacf (needs velocities).
+
+    What is kept is drawn; what is not is computed and kept.
+    """
     from cgstore.catalog import open_catalog
     from cgstore.plot import save_plot
 

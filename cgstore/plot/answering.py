@@ -71,7 +71,9 @@ def save_plot(entry: Any, kind: str, pair: str | None = None, *, output: Path, s
     InputError : unknown suffix; nothing is computed then
     """
     if kind not in KINDS_OF_DATASETS:
-        raise NotFound(f'{entry.name} has no plot of kind "{kind}"{did_you_mean(kind, KINDS_OF_DATASETS)}')
+        near = did_you_mean(kind, KINDS_OF_DATASETS)
+        hint = f"{near} Kinds:" if near.endswith("?") else "; there are"
+        raise NotFound(f'{entry.name} has no plot of kind "{kind}"{hint} {", ".join(KINDS_OF_DATASETS)}')
     format_of(output)
     asked = None if spec is None else spec_of(spec)
     if kind == "pmf":
