@@ -78,27 +78,24 @@ class Batches:
 
     def gather(self, samples: Int, blocks: Mapping[int, "Future[Block]"]) -> HostBatch:
         """Gather samples (sample, 2), block and start, from blocks that are in memory or being read."""
-        held = {
-            number: (blocks[number].result(), *self.reader.rows(number)) for number in np.unique(samples[:, 0]).tolist()
-        }
+        numbers, which = np.unique(samples[:, 0], return_inverse=True)
+        held = [blocks[number].result() for number in numbers.tolist()]
+        rows = samples[:, 1] - self.reader.plan.blocks[samples[:, 0], 1]
+        places: Sequence[Any] = rows.tolist()
+        if self.windowed:
+            shifts = [self.reader.rows(number) for number in numbers.tolist()]
+            places = [row + shifts[block] for row, block in zip(places, which.tolist(), strict=True)]
         series = self.reader.plan.blocks[samples[:, 0], 0]
         dataset = np.array(self.reader.owners, np.int64)[series]
-        moments = [self.reader.plan.series[number].moments for number in series.tolist()]
-        places = [(held[block], start) for block, start in samples.tolist()]
-        time = np.array(
-            [
-                self.reader.sources[number].time[np.add(start, frames)]
-                for number, start, frames in zip(dataset.tolist(), samples[:, 1].tolist(), moments, strict=True)
-            ],
-            np.float64,
-        ).reshape(len(samples), self._moments)
+        time = self._times(samples[:, 1], series)
         known = {"dataset": dataset, "frame": samples[:, 1], "time": time if self.windowed else time[:, 0]}
         if self.ragged:
             known["offsets"] = np.concatenate([[0], np.cumsum(self._sizes[dataset])])
         tensors = {name: self._pinned(torch.from_numpy(np.ascontiguousarray(array))) for name, array in known.items()}
         for column, (name, form) in enumerate(self._forms.items()):
-            rows = [(block[column], start - first + shift) for (block, first, shift), start in places]
-            tensors[name] = self._column(name, form, rows, dataset)
+            arrays = [block[column] for block in held]
+            found = [arrays[block][place] for block, place in zip(which.tolist(), places, strict=True)]
+            tensors[name] = self._column(name, form, found, dataset)
         return HostBatch(dataset, tensors)
 
     @property
@@ -106,22 +103,30 @@ class Batches:
         """Return the frames of a sample."""
         return len(self.reader.plan.series[0].moments)
 
+    def _times(self, starts: Int, series: Int) -> NDArray[np.float64]:
+        """Return the times of samples (sample, moment) in ps."""
+        time = np.empty((len(starts), self._moments))
+        for number in np.unique(series).tolist():
+            mine = np.flatnonzero(series == number)
+            source = self.reader.sources[self.reader.owners[number]]
+            time[mine] = source.time[starts[mine, None] + np.array(self.reader.plan.series[number].moments)]
+        return time
+
     def _pinned(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a tensor in memory that an accelerator copies from while the host goes on."""
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
-    def _column(self, name: str, form: "_Form", rows: Sequence[tuple[NDArray[Any], Int]], dataset: Int) -> torch.Tensor:
-        """Gather one variable; `rows` says in which array each sample is, and in which rows."""
+    def _column(self, name: str, form: "_Form", found: Sequence[NDArray[Any]], dataset: Int) -> torch.Tensor:
+        """Put one variable of each sample into one tensor."""
         joined = self.ragged and name in PER_PARTICLE
         moments = (self._moments,) if self.windowed else ()
         sizes = self._sizes[dataset].tolist()
-        shape = (sum(sizes), *moments, *form.shape[1:]) if joined else (len(rows), *moments, *form.shape)
+        shape = (sum(sizes), *moments, *form.shape[1:]) if joined else (len(found), *moments, *form.shape)
         out = torch.empty(shape, dtype=form.dtype, pin_memory=self.device.type == "cuda")
         values, begin = out.numpy(), 0
-        for number, ((array, row), source) in enumerate(zip(rows, dataset.tolist(), strict=True)):
+        for number, (sample, source) in enumerate(zip(found, dataset.tolist(), strict=True)):
             place = values[begin : begin + sizes[number]] if joined else values[number]
-            found = array[row] if self.windowed else array[row[0]]
-            _write(found.swapaxes(0, 1) if joined and self.windowed else found, form, source, place)
+            _write(sample.swapaxes(0, 1) if joined and self.windowed else sample, form, source, place)
             begin += sizes[number]
         return out
 

@@ -179,6 +179,16 @@ class _Window:
 
 
 @dataclass(slots=True, eq=False)
+class _Pending:
+    """A batch that is to be gathered."""
+
+    place: tuple[int, int]
+    samples: Int
+    blocks: "dict[int, Future[Block]]"
+    future: "Future[HostBatch]"
+
+
+@dataclass(slots=True, eq=False)
 class _Ahead:
     """Reads windows and gathers batches ahead of their use; leaving it gives every block back."""
 
@@ -188,7 +198,7 @@ class _Ahead:
     gatherer: ThreadPoolExecutor
     coming: Iterator[Visit]
     held: list[_Window] = field(default_factory=list)
-    pending: "deque[tuple[tuple[int, int], Future[HostBatch]]]" = field(default_factory=deque)
+    pending: "deque[_Pending]" = field(default_factory=deque)
     next: Visit | None = None
 
     def __enter__(self) -> "_Ahead":
@@ -198,7 +208,7 @@ class _Ahead:
 
     def __exit__(self, *_: object) -> None:
         """Stop gathering, then give the blocks back; what is being read is waited for, it takes milliseconds."""
-        gathered = [future for _, future in self.pending if not future.cancel()]
+        gathered = [batch.future for batch in self.pending if not batch.future.cancel()]
         for window in self.held:
             for future in window.futures.values():
                 future.cancel()
@@ -226,7 +236,8 @@ class _Ahead:
         samples = [window.samples[share(window.visit, shares)] for window in now]
         blocks = {number: future for window in now for number, future in window.futures.items()}
         joined = np.concatenate([np.empty((0, 2), np.int64), *samples])
-        self.pending.append((place, self.gatherer.submit(self.made.gather, joined, blocks)))
+        future = self.gatherer.submit(self.made.gather, joined, blocks)
+        self.pending.append(_Pending(place, joined, blocks, future))
 
     def _look_ahead(self, place: tuple[int, int], most: int) -> None:
         """Have windows read that later batches need, as far as there is room."""
@@ -246,12 +257,15 @@ class _Ahead:
 
     def _finish(self) -> tuple[tuple[int, int], HostBatch]:
         """Return the oldest batch, and give back what no later one needs."""
-        place, future = self.pending.popleft()
-        batch = future.result()
-        for window in [window for window in self.held if window.visit.last <= place]:
+        oldest = self.pending[0]
+        # Who waits for a thread that has not begun does its work: two threads would only hand batches to and fro.
+        waits = oldest.future.cancel()
+        batch = self.made.gather(oldest.samples, oldest.blocks) if waits else oldest.future.result()
+        self.pending.popleft()
+        for window in [window for window in self.held if window.visit.last <= oldest.place]:
             self.held.remove(window)
             self.pool.release(window.blocks)
-        return place, batch
+        return oldest.place, batch
 
 
 def _check_variables(variables: Sequence[str]) -> None:

@@ -52,12 +52,12 @@ class BlockReader:
             return [(first, last), (first + moments[1], last + moments[1])]
         return [(first, last + moments[-1])]
 
-    def rows(self, block: int) -> tuple[int, Int]:
-        """Return the first start of a block, and where the frames of a sample lie from the row of its start on."""
+    def rows(self, block: int) -> Int:
+        """Return where in a block the frames of a sample lie, counted from the row of its start."""
         series, first, last = self.plan.blocks[block].tolist()
         moments = self.plan.series[series].moments
         apart = len(moments) == 2 and moments[1] > last - first
-        return first, np.array((0, last - first) if apart else moments, np.int64)
+        return np.array((0, last - first) if apart else moments, np.int64)
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the bytes of each block."""
