@@ -179,8 +179,9 @@ def _import(modules: list[str] | None) -> None:
 
     from cgstore.errors import InputError
 
-    if modules and "" not in sys.path:
-        sys.path.insert(0, "")
+    here = str(Path.cwd())  # a full path: other processes are told it
+    if modules and here not in sys.path:
+        sys.path.insert(0, here)
     for name in modules or ():
         try:
             import_module(name)

@@ -1,8 +1,8 @@
 """What a feature is computed from: one version of a dataset, opened once, and its kept statistics, read once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Source:
 
     entry: Entry
     _found: dict[str, xr.DataTree] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _of_centres: dict[str, xr.DataTree] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -99,25 +100,23 @@ class Source:
         pairs, r_max, bin_width, exclude_bonded : as `cgstore.rdf`; there may be more pairs and bins in the answer
         of : "particles", or "molecules" for their centres of mass
         """
-        asked: dict[str, Any] = {
-            "pairs": pairs,
-            "r_max": r_max,
-            "bin_width": bin_width,
-            "exclude_bonded": exclude_bonded,
-        }
+        asked: dict[str, Any] = {"pairs": pairs, "r_max": r_max, "bin_width": bin_width}
+        spec = Spec(rdf=RdfSpec.model_construct(**asked, exclude_bonded=exclude_bonded))
         if of == "molecules":
-            tree = self._centre_statistics(asked)
-        else:
-            tree = self._statistics(
-                Spec(rdf=RdfSpec.model_construct(**asked)), lambda known: _covers(known["rdf"], asked)
-            )
+            return self._centre_statistics(spec)["rdf"].to_dataset()
+        tree = self._statistics(spec, partial(_covers, asked=spec.rdf.model_dump()))
         return tree["rdf"].to_dataset()
+
+    def kept_rdf_blocks(self, *, of: str, **asked: Any) -> xr.Dataset | None:
+        """Return them if they are kept, whatever the boxes allow; None if they are not, or those of molecules."""
+        found = None if of == "molecules" else self._kept(partial(_covers, asked=asked))
+        return None if found is None else found["rdf"].to_dataset()
 
     def bonded_blocks(self, parameters: Mapping[str, Any]) -> dict[str, xr.Dataset]:
         """Return block statistics of bonds, angles, dihedrals and impropers; parameters as the spec has them."""
         spec = Spec(bonded=BondedSpec.model_construct(**{**BondedSpec().model_dump(), **parameters}))
         asked = spec.bonded.model_dump()
-        tree = self._statistics(spec, lambda known: known["bonded"] == asked)
+        tree = self._statistics(spec, lambda known: bool(known["bonded"] == asked))
         return {name: node.to_dataset() for name, node in tree.children.items()}
 
     def observable(self, name: str, parameters: dict[str, Any]) -> xr.Dataset:
@@ -129,8 +128,15 @@ class Source:
 
         return keep(self.path, **asked, dataset_digest=self.metadata["digest"], compute=compute)[0]
 
-    def _statistics(self, spec: Spec, is_enough: Any) -> xr.DataTree:
+    def _statistics(self, spec: Spec, is_enough: Callable[[Mapping[str, Any]], bool]) -> xr.DataTree:
         """Return kept statistics that answer a spec, whatever else they answer; or count."""
+        tree = self._kept(is_enough)
+        if tree is None:
+            self._found[str(len(self._found))] = tree = kept_statistics(self.path, self.ds, spec)[0]
+        return tree
+
+    def _kept(self, is_enough: Callable[[Mapping[str, Any]], bool]) -> xr.DataTree | None:
+        """Return kept statistics with parameters that are enough, None if there are none."""
         for tree in self._found.values():
             if is_enough(tree.attrs["parameters"]):
                 return tree
@@ -139,30 +145,30 @@ class Source:
             if mine and is_enough(item.parameters):
                 self._found[item.key] = read_kept(item)
                 return self._found[item.key]
-        self._found[str(len(self._found))] = tree = kept_statistics(self.path, self.ds, spec)[0]
-        return tree
+        return None
 
-    def _centre_statistics(self, asked: dict[str, Any]) -> xr.DataTree:
+    def _centre_statistics(self, spec: Spec) -> xr.DataTree:
         """Return kept statistics of the centres of mass of molecules."""
         centres = _centres(self.ds)
-        question = question_of(centres, Spec(rdf=RdfSpec.model_construct(**asked)))
+        question = question_of(centres, spec)
         key = f"{_CENTRES} {question['rdf']}"
-        if key not in self._found:
+        if key not in self._of_centres:
             named: dict[str, Any] = {"name": _CENTRES, "version": _CENTRES_VERSION, "parameters": question}
-            self._found[key] = keep(
+            self._of_centres[key] = keep(
                 self.path,
                 **named,
                 dataset_digest=self.metadata["digest"],
                 compute=lambda: statistics_of(centres, question),
             )[0]
-        return self._found[key]
+        return self._of_centres[key]
 
 
-def _covers(known: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def _covers(parameters: Mapping[str, Any], *, asked: Mapping[str, Any]) -> bool:
     """Tell whether counts in bins from zero hold those that are asked for."""
+    known = parameters["rdf"]
     same = all(known[key] == asked[key] for key in ("bin_width", "exclude_bonded"))
     pairs = known["pairs"] is None or (asked["pairs"] is not None and set(asked["pairs"]) <= set(known["pairs"]))
-    return same and pairs and known["r_max"] >= asked["r_max"] - 1e-9
+    return bool(same and pairs and known["r_max"] >= asked["r_max"] - 1e-9)
 
 
 def _centres(ds: xr.Dataset) -> xr.Dataset:
@@ -175,12 +181,14 @@ def _centres(ds: xr.Dataset) -> xr.Dataset:
         edges: NDArray[np.float64] = np.asarray(box, np.float64)
         return bodies.centres(position, edges, np.asarray(np.linalg.inv(edges), np.float64)).astype(np.float32)
 
-    lazy = ds["position"].chunk(particle=-1, xyz=-1) if ds["position"].chunks else ds["position"]
-    box = ds["box"].chunk(frame=lazy.chunksizes["frame"], box_vector=-1, xyz=-1) if lazy.chunks else ds["box"]
+    lazy, box = ds["position"].variable, ds["box"].variable
+    if lazy.chunks is not None:
+        lazy = lazy.chunk(particle=-1, xyz=-1)
+        box = box.chunk(frame=lazy.chunksizes["frame"], box_vector=-1, xyz=-1)
     position = xr.apply_ufunc(
         centres,
         lazy,
-        box.rename(xyz="edge"),
+        xr.Variable(("frame", "box_vector", "edge"), box.data),
         input_core_dims=[["particle", "xyz"], ["box_vector", "edge"]],
         output_core_dims=[["body", "xyz"]],
         exclude_dims={"particle"},
@@ -190,7 +198,7 @@ def _centres(ds: xr.Dataset) -> xr.Dataset:
     )
     frames = {name: ds[name] for name in ("box", "weight", "time") if name in ds}
     found = xr.Dataset(
-        {"position": position.rename(body="particle"), "mass": ("particle", bodies.mass), **frames},
+        {"position": (("frame", "particle", "xyz"), position.data), "mass": ("particle", bodies.mass), **frames},
         {"type": ("particle", bodies.kind), "molecule": ("particle", bodies.number.astype(np.int32))},
     )
     attrs = {key: ds.attrs[key] for key in ("name", "version", "digest") if key in ds.attrs}
