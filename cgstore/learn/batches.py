@@ -81,10 +81,10 @@ class Batches:
         numbers, which = np.unique(samples[:, 0], return_inverse=True)
         held = [blocks[number].result() for number in numbers.tolist()]
         rows = samples[:, 1] - self.reader.plan.blocks[samples[:, 0], 1]
-        places: Sequence[Any] = rows.tolist()
+        places: Sequence[Any] = [slice(row, row + 1) for row in rows.tolist()]
         if self.windowed:
             shifts = [self.reader.rows(number) for number in numbers.tolist()]
-            places = [row + shifts[block] for row, block in zip(places, which.tolist(), strict=True)]
+            places = [row + shifts[block] for row, block in zip(rows.tolist(), which.tolist(), strict=True)]
         series = self.reader.plan.blocks[samples[:, 0], 0]
         dataset = np.array(self.reader.owners, np.int64)[series]
         time = self._times(samples[:, 1], series)
@@ -123,11 +123,12 @@ class Batches:
         sizes = self._sizes[dataset].tolist()
         shape = (sum(sizes), *moments, *form.shape[1:]) if joined else (len(found), *moments, *form.shape)
         out = torch.empty(shape, dtype=form.dtype, pin_memory=self.device.type == "cuda")
-        values, begin = out.numpy(), 0
-        for number, (sample, source) in enumerate(zip(found, dataset.tolist(), strict=True)):
-            place = values[begin : begin + sizes[number]] if joined else values[number]
-            _write(sample.swapaxes(0, 1) if joined and self.windowed else sample, form, source, place)
-            begin += sizes[number]
+        if joined:
+            found = [sample.swapaxes(0, 1) if self.windowed else sample[0] for sample in found]
+        if form.steps is not None and form.dtype.is_floating_point:
+            _multiply(found, [form.steps[source] for source in dataset.tolist()], out.numpy().reshape(-1))
+        elif found:
+            np.concatenate(found, out=out.numpy().reshape(-1, *found[0].shape[1:]), casting="same_kind")
         return out
 
     def send(self, batch: HostBatch) -> dict[str, torch.Tensor]:
@@ -180,12 +181,13 @@ def _form(sources: Sequence[Source], name: str, integers: bool) -> _Form:
     return _Form(kind, numbers[0].shape, None if all(step is None for step in steps) else steps)
 
 
-def _write(found: NDArray[Any], form: _Form, source: int, out: NDArray[Any]) -> None:
-    """Copy a sample into its batch; integers that do not travel as such are multiplied in float32."""
-    step = None if form.steps is None else form.steps[source]
-    if step is None or not form.dtype.is_floating_point:
-        np.copyto(out, found, casting="same_kind")
-    elif found.flags.c_contiguous:  # twice as fast as NumPy, which casts in pieces before it multiplies
-        dequantise(found.reshape(-1), step, out.reshape(-1))
-    else:
-        np.multiply(found, step, out=out, dtype=np.float32, casting="same_kind")
+def _multiply(found: Sequence[NDArray[Any]], steps: Sequence[np.float32 | None], out: NDArray[np.float32]) -> None:
+    """Multiply the integers of each sample with its step in float32, one sample behind the other."""
+    begin = 0
+    for sample, step in zip(found, steps, strict=True):
+        place = out[begin : begin + sample.size]
+        begin += sample.size
+        if step is None:
+            place[...] = sample.reshape(-1)
+        else:  # twice as fast as NumPy, which casts in pieces before it multiplies
+            dequantise(sample.reshape(-1), step, place)

@@ -90,7 +90,7 @@ class Plan:
         """Return what tells this plan from another one."""
         return digest(self._identity())
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """Return the number of samples of an epoch."""
         return int((self.blocks[:, 2] - self.blocks[:, 1]).sum())

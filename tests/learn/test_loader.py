@@ -366,3 +366,12 @@ def test_the_split_is_a_part_of_the_place(catalog):
     changed = catalog | {"b/r1/cg": Entry(5, 70, 5)}
     with pytest.raises(InputError, match="b/r1/cg   changed: another version"):
         Loader(changed, SPLIT.train, batch_size=16).load_state_dict(state)
+
+
+@pytest.mark.parametrize("shape", [{}, {"length": 3}])
+def test_weights_of_frames_come_too(catalog, shape):
+    for entry in catalog.values():
+        entry.ds["weight"] = ("frame", np.arange(entry.ds.sizes["frame"], dtype=float))
+    for batch in Loader(catalog, SPLIT.train, batch_size=16, variables=["position", "weight"], **shape):
+        expected = batch["frame"][:, None] + torch.arange(3) if shape else batch["frame"]
+        assert torch.equal(batch["weight"], expected.float())
