@@ -5,6 +5,7 @@ again what it decoded before. Beside it: what people write first (a torch Datase
 xbatcher, and memory maps of the decoded frames, which the processor has in memory already.
 """
 
+import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-import xbatcher
 import zarr
 from _peers import Run, rates, stored
 from _timing import report
@@ -105,6 +105,8 @@ def mapped(folder: Path, name: str) -> Iterator[torch.Tensor]:
 
 def batched(folder: Path) -> Iterator[torch.Tensor]:
     """Yield batches of xbatcher, which does not shuffle."""
+    import xbatcher
+
     ds = xr.open_zarr(f"{folder}/store/{NAME}/v000001", chunks=None)[["position"]].drop_vars(["time", "step"])
     for part in xbatcher.BatchGenerator(ds, {"frame": BATCH}):
         yield torch.from_numpy(part["position"].values.astype(np.float32))
@@ -123,7 +125,7 @@ def ways(folder: Path) -> dict[str, Run]:
         return run
 
     small, large = loader(folder, 2**26, window=4), loader(folder, 2**30)
-    return {
+    runs = {
         "Loader, 64 MiB: decodes each epoch": Run(draw(small.endless), 125 * BATCH),
         "Loader, 1 GiB: decodes once": Run(draw(large.endless), 125 * BATCH),
         "one zarr read per frame": Run(draw(lambda: naive(folder)), BATCH),
@@ -131,6 +133,7 @@ def ways(folder: Path) -> dict[str, Run]:
         "memory map of int16": Run(draw(lambda: mapped(folder, "int16.npy")), 62 * BATCH),
         "memory map of float32": Run(draw(lambda: mapped(folder, "float32.npy")), 62 * BATCH),
     }
+    return runs if importlib.util.find_spec("xbatcher") else {k: v for k, v in runs.items() if "xbatcher" not in k}
 
 
 def samples(folder: Path, words: str) -> dict[str, float]:
