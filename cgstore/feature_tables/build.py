@@ -191,7 +191,7 @@ def _stacked(
     reasons = {
         one.name: [cells[name][one.name].reason if one.name in cells[name] else "" for name in cells] for one in asked
     }
-    return stack_cells(asked, cells).assign(_about_cells(keys, reasons))
+    return stack_cells(asked, cells).assign_coords(_about_cells(keys, reasons))
 
 
 def _about_cells(keys: Mapping[str, Any], reasons: Mapping[str, Any]) -> dict[str, xr.DataArray]:
@@ -222,7 +222,8 @@ def _assembled(
         "digest": np.array([entry.metadata["digest"] for entry in entries], np.str_),
         "metadata_digest": np.array([input_digest(entry, "metadata") for entry in entries], np.str_),
     }
-    return ds.assign({name: ("system", values) for name, values in of_rows.items()} | _about_cells(keys, reasons))
+    about = {name: ("system", values) for name, values in of_rows.items()}
+    return ds.assign_coords(about | _about_cells(keys, reasons))
 
 
 def _codes(

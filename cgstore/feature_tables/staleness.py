@@ -64,9 +64,7 @@ def explain_table(
     found = read_published(Path(store), name)
     asked_spec = spec_of(found.about["spec"] if spec is None else spec)
     asked, entries = asked_of(asked_spec), rows_of(asked_spec, open_catalog(store))
-    ds = open_table(store, name, found.version)[
-        ["key", "reason", "dataset_version", "digest", "metadata_digest"]
-    ].compute()
+    ds = open_table(store, name, found.version).coords.to_dataset().compute()
     made, now = found.about["columns"], made_with(asked)
     before = _Before(ds, made)
     values = [value for entry in entries for one in asked if (value := before.look_at(entry, one)).state != CURRENT]

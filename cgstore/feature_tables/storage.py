@@ -132,9 +132,9 @@ def open_table(store: str | Path, name: str, version: int | None = None) -> xr.D
 
     Returns
     -------
-    dataset, read when it is computed: the columns on (system, …), with `units` and `long_name`; `dataset_version`,
-    `digest`, the digest of the content each row was computed from, and `metadata_digest`; `key` and `reason`
-    (system, feature), the digest of all that a value depends on, and why there is none, empty if there is one
+    dataset, read when it is computed. Its variables are the columns on (system, …), with `units` and `long_name`; as
+    coordinates it has `dataset_version`, `digest` of the content that each row was computed from, `metadata_digest`,
+    and `key` and `reason` (system, feature), the digest of all that a value depends on, and why there is none
 
     Raises
     ------
@@ -151,11 +151,8 @@ def open_table(store: str | Path, name: str, version: int | None = None) -> xr.D
         ds: xr.Dataset = xr.open_zarr(found.folder, consolidated=True)
     except Exception as error:  # zarr has many ways to say that metadata are not its own
         raise IntegrityError(f"{found.folder}: not a table: {error}; delete this folder and build it again") from error
-    texts = {key: array for key, array in ds.variables.items() if array.dtype.kind in "TO"}
-    coords = {
-        key: (ds[key].dims, texts_of(ds[key]).astype(np.str_), ds[key].attrs) for key in texts if key in ds.coords
-    }
-    return ds.assign_coords(coords)
+    labels = [dim for dim in ds.dims if dim in ds.coords and ds[dim].dtype.kind in "TO"]
+    return ds.assign_coords({dim: (dim, texts_of(ds[dim]).astype(np.str_), ds[dim].attrs) for dim in labels})
 
 
 def texts_of(array: xr.DataArray) -> NDArray[np.object_]:
