@@ -78,7 +78,6 @@ def build_table(
     Raises
     ------
     InputError, NotFound : the spec is wrong, or finds no datasets
-    ConflictError : another process published the table meanwhile; build again, nothing is lost
     """
     wanted = spec_of(spec)
     asked, entries = asked_of(wanted), rows_of(wanted, open_catalog(store))

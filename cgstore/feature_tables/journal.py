@@ -4,7 +4,9 @@ import io
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ __all__ = ["forget", "note", "noted"]
 _FOLDER = ".journal"
 _HEADER = "header"
 _MOST_BYTES = 2**31
+_DEAD = 3600.0  # seconds
 
 
 def note(folder: Path, ds: xr.Dataset, about: Mapping[str, Any]) -> Path:
@@ -68,9 +71,12 @@ def _read(file: Path) -> tuple[xr.Dataset, dict[str, Any]]:
 
 
 def forget(folder: Path, files: list[Path]) -> None:
-    """Remove files of a journal whose rows a version holds now, and drafts that nobody finished."""
+    """Remove files of a journal whose rows a version holds now, and drafts that nobody has finished for an hour."""
     place = folder / _FOLDER
-    for file in [*files, *place.glob("*.part")]:
+    for file in files:
         file.unlink(missing_ok=True)
-    if place.is_dir() and not any(place.iterdir()):
+    with suppress(OSError):  # another build may be at work in it
+        for draft in place.glob("*.part"):
+            if time.time() - draft.stat().st_mtime > _DEAD:
+                draft.unlink()
         place.rmdir()

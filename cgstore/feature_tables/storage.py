@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.documents import did_you_mean, digest
-from cgstore.errors import CgstoreError, InputError, IntegrityError, NotFound
+from cgstore.errors import CgstoreError, ConflictError, InputError, IntegrityError, NotFound
 from cgstore.intake_files import HEADER, write_text
 from cgstore.store.claims import no_links
 from cgstore.store.folders import publish_folder, staging
@@ -41,6 +41,7 @@ FOLDER = "tables"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _CHUNK_BYTES = 2**22  # of a column, read at once
 _ROWS = 2**16  # in a chunk at most
+_TRIES = 20
 _CODECS = frozenset({"bytes", "blosc", "crc32c", "vlen-utf8", "zstd"})
 _PACKED = [
     {
@@ -187,25 +188,36 @@ def content_digest(ds: xr.Dataset) -> str:
 
 
 def publish(store: Path, name: str, ds: xr.Dataset, about: Mapping[str, Any], *, columns: tuple[str, ...]) -> Published:
-    """Write a table as its next version and list it for intake.
+    """Write a table as its next version and list it for intake; if another process takes that number, as the one after.
 
     Raises
     ------
-    ConflictError : another process published this version meanwhile
+    ConflictError : others take every number
     """
-    folder = table_folder(store, name)
-    version = max(_versions(folder), default=0) + 1
-    failed = int((ds["reason"].values != "").any(axis=1).sum()) if ds.sizes["system"] else 0
+    failed = int((texts_of(ds["reason"]) != "").any(axis=1).sum()) if ds.sizes["system"] else 0
     facts = {"digest": content_digest(ds), "rows": ds.sizes["system"], "failed": failed, "columns": list(columns)}
-    own = {"cgstore_format": FORMAT, "name": name, "version": version}
-    with staging(folder) as staged:
-        _write(staged, ds.assign_attrs({**own, "digest": facts["digest"], "about": json.dumps(plain(about))}))
-        files = describe_files(staged)
-        size = sum(entry["size"] for entry in files.values())
-        write_sealed(staged, {**own, **facts, "about": plain(about), "files": files, "bytes": size})
-        publish_folder(staged, folder / f"v{version:06d}")
+    for left in reversed(range(_TRIES)):
+        try:
+            version = _publish(table_folder(store, name), ds, {**facts, "name": name, "about": plain(about)})
+            break
+        except ConflictError:
+            if not left:
+                raise
     _list(store)
     return read_published(store, name, version)
+
+
+def _publish(folder: Path, ds: xr.Dataset, facts: Mapping[str, Any]) -> int:
+    """Publish a table under the next number, and return it."""
+    version = max(_versions(folder), default=0) + 1
+    own = {"cgstore_format": FORMAT, "name": facts["name"], "version": version, "digest": facts["digest"]}
+    with staging(folder) as staged:
+        _write(staged, ds.assign_attrs({**own, "about": json.dumps(facts["about"])}))
+        files = describe_files(staged)
+        size = sum(entry["size"] for entry in files.values())
+        write_sealed(staged, {**facts, **own, "files": files, "bytes": size})
+        publish_folder(staged, folder / f"v{version:06d}")
+    return version
 
 
 def _write(folder: Path, ds: xr.Dataset) -> None:

@@ -337,3 +337,34 @@ def test_datasets_are_listed_as_before_beside_tables(store: Path, machine: Machi
     build_table(store, SPEC)
     assert open_catalog(store).keys() == before
     assert not [problem for problem in verify(store) if "tables" in problem]
+
+
+def test_two_builds_at_once_are_two_versions(store: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = storage._write
+    other = {**SPEC, "columns": {"y": {"feature": "probe"}}}
+
+    def slow(folder: Path, ds: xr.Dataset) -> None:
+        monkeypatch.setattr(storage, "_write", write)
+        build_table(store, other)
+        write(folder, ds)
+
+    monkeypatch.setattr(storage, "_write", slow)
+    assert build_table(store, SPEC).version == 2
+    assert "x" in open_table(store, "gas")
+    assert "y" in open_table(store, "gas", version=1)
+
+
+def test_rows_are_batches_of_tensors(store: Path, machine: Machine, tmp_path: Path) -> None:
+    from cgstore.catalog import open_catalog
+    from cgstore.learn import Split
+    from cgstore.learn.rows import RowLoader
+
+    build_table(store, SPEC)
+    (tmp_path / "split.toml").write_text('[[train]]\nsystem = "s[0-2]"\n[[heldout]]\nsystem = "s4"\n')
+    loader = RowLoader(
+        open_table(store, "gas"), open_catalog(store), Split.load(tmp_path / "split.toml").train, batch_size=2
+    )
+    batches = list(loader)
+    assert sorted(value for batch in batches for value in batch["x"].tolist()) == [600, 602, 604]
+    assert batches[0]["x_curve"].shape == (2, 3)
+    assert set(batches[0]) == {"x", "x_curve", "dataset"}
