@@ -233,9 +233,10 @@ def warnings_of(flags: xr.Dataset, title: str, *, prefix: str = "") -> list[str]
         )
     gaps = values.get("unsampled", np.zeros(len(kinds)))
     if (gap := gaps > 0).any():
+        number = int(gaps.sum())
         lines.append(
-            f"{int(gaps.sum())} bins between sampled ones were never hit, in {_names(kinds, gap)}; "
-            "their values are unknown, not zero; a longer run or wider bins fill them"
+            f"{number} bin{'s' * (number > 1)} between sampled ones never hit, in {_names(kinds, gap)}; "
+            "what is there is unknown, not zero; a longer run or wider bins fill them"
         )
     return [f"{title}: {line}" for line in lines]
 

@@ -73,7 +73,9 @@ def _distributions(name: str, tree: xr.DataTree) -> dict[str, Any]:
         asked += [
             f"{key.replace('_', ' ')}{of} {_word(value)}{_ASKED[kind][key]}" for key, value in known.items() if value
         ]
-        warnings += warnings_of(result, kind.replace("_", " "), prefix=_prefix(kind))
+        # Gaps are the rule in a map, most of whose cells are small.
+        flags = result.drop_vars("unsampled") if kind == "map" else result
+        warnings += warnings_of(flags, kind.replace("_", " "), prefix=_prefix(kind))
     if "covariance" in tree.children:
         pictures += _covariance(name, tree["covariance"].to_dataset())
     return {

@@ -103,7 +103,7 @@ def test_gaps_between_sampled_bins_are_counted_and_ends_are_not():
     flags = flags_of_blocks(blocks_of(counts))
     assert flags.unsampled.values.tolist() == [2, 0]
     assert flags.unsampled_fraction.values.tolist() == [4 / BINS, 0.0]
-    assert "2 bins between sampled ones were never hit, in K0" in warnings_of(flags, "x")[0]
+    assert "2 bins between sampled ones never hit, in K0" in warnings_of(flags, "x")[0]
 
 
 def test_effective_frames_follow_the_weights():
