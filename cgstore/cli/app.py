@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cgstore.cli.card import app as card
 from cgstore.cli.data import app as data
 from cgstore.cli.learn import app as learn
 from cgstore.cli.recipes import app as recipes
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data)
+app.add_typer(card)
 app.add_typer(results)
 app.add_typer(learn)
 app.add_typer(splits, name="split", help="Look at a split, check it for leaks, freeze it.", rich_help_panel="Learn")
