@@ -1,5 +1,6 @@
 """Estimates: the mean of block statistics and its calibrated standard error, from parts longer than its correlation."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from cgstore.averages.correlation import Parts, error_factor, inefficiencies, merged_length, parts_of
+from cgstore.averages.deferring import deferred
 from cgstore.averages.flags import flags_of_blocks
 
 __all__ = ["Estimate", "distribution_of_blocks", "jackknife_scatter", "mean_and_error"]
@@ -125,35 +127,35 @@ def distribution_of_blocks(blocks: xr.Dataset, *, name: str, count: str) -> xr.D
     The correlation time is the integral of the autocorrelation, half the statistical inefficiency; one below half a
     block cannot be told from none and reads as half a block.
     """
-    kind, bin = blocks["norm"].dims
+    return deferred(partial(_distribution, name=name, count=count), blocks)
+
+
+def _distribution(blocks: xr.Dataset, *, name: str, count: str) -> xr.Dataset:
+    """Return the distribution of blocks in memory."""
+    kind, bin = (str(dim) for dim in blocks["norm"].dims)
     # Without times, which some files have as zeros, no time is known either.
-    spacing = blocks["frame_spacing"].where(blocks["frame_spacing"] > 0) * blocks.attrs["block_length"]
-    whole = blocks.chunk(block=-1) if blocks.chunks else blocks
-    mean, error, inefficiency, number = xr.apply_ufunc(
-        mean_and_error,
-        whole["sum"].transpose(kind, "block", bin),
-        whole["weight"],
-        input_core_dims=[["block", bin], ["block"]],
-        output_core_dims=[[bin], [bin], [], []],
-        dask="parallelized",
-        output_dtypes=[np.float64, np.float64, np.float64, np.int64],
-        vectorize=False,
-    )
+    spacing = float(blocks["frame_spacing"])
+    length = blocks.attrs["block_length"] * (spacing if spacing > 0 else np.nan)
+    found = mean_and_error(blocks["sum"].transpose(kind, "block", bin).values, blocks["weight"].values)
     # A kind that has no pairs or terms has norm 0; it has no distribution either.
-    norm = blocks["norm"].where(blocks["norm"] > 0)
+    norm = np.where(blocks["norm"].values > 0, blocks["norm"].values, np.nan)
+    hits = blocks["count"].transpose("block", kind, bin).values.sum(axis=0)
     prefix = f"{name}_" if count.startswith(f"{name}_") else ""
-    meaning = dict(blocks["norm"].attrs)
-    label = meaning["long_name"]
+    meaning, both = dict(blocks["norm"].attrs), (kind, bin)
+    wrong = meaning | {"long_name": f"standard error of {meaning['long_name']}"}
     return xr.Dataset(
         {
-            name: (mean / norm).assign_attrs(meaning),
-            f"{name}_error": (error / norm).assign_attrs(meaning | {"long_name": f"standard error of {label}"}),
-            count: blocks["count"].sum("block").assign_attrs(units="1", long_name="number of values in the bin"),
-            f"{prefix}correlation_time": (0.5 * inefficiency * spacing).assign_attrs(
-                units="ps", long_name="correlation time"
+            name: (both, found.mean / norm, meaning),
+            f"{name}_error": (both, found.error / norm, wrong),
+            count: (both, hits, {"units": "1", "long_name": "number of values in the bin"}),
+            f"{prefix}correlation_time": (
+                kind,
+                0.5 * found.inefficiency * length,
+                {"units": "ps", "long_name": "correlation time"},
             ),
-            f"{prefix}blocks": number.assign_attrs(units="1", long_name="blocks behind the error"),
-            **{f"{prefix}{flag}": array for flag, array in flags_of_blocks(blocks).data_vars.items()},
+            f"{prefix}blocks": (kind, found.blocks, {"units": "1", "long_name": "blocks behind the error"}),
+            **{f"{prefix}{flag}": array.variable for flag, array in flags_of_blocks(blocks).data_vars.items()},
         },
-        attrs={key: value for key, value in blocks.attrs.items() if key != "block_length"},
+        blocks["norm"].coords,
+        {key: value for key, value in blocks.attrs.items() if key != "block_length"},
     )

@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from cgstore.averages.correlation import MOST_PARTS, doubtful, inefficiencies, inefficiency_of, merged_length, parts_of
+from cgstore.averages.deferring import deferred
 from cgstore.averages.settling import first_tame, settled
 
 __all__ = ["FLAGS", "flags_of_blocks", "warnings_of"]
@@ -71,30 +72,29 @@ def flags_of_blocks(blocks: xr.Dataset) -> xr.Dataset:
     >>> float(flags_of_blocks(blocks).equilibration[0])
     2.0
     """
+    return deferred(_flags_of, blocks)
+
+
+def _flags_of(blocks: xr.Dataset) -> xr.Dataset:
+    """Return the flags of blocks in memory."""
     kind, bin = (str(dim) for dim in blocks["norm"].dims)
-    whole = blocks.chunk({"block": -1, bin: -1}) if blocks.chunks else blocks
-    found = xr.apply_ufunc(
-        _flags,
-        whole["sum"].transpose(kind, "block", bin),
-        whole["weight"],
-        whole["frames"],
-        input_core_dims=[["block", bin], ["block"], ["block"]],
-        output_core_dims=[[]] * 4,
-        dask="parallelized",
-        output_dtypes=[np.float64, np.float64, np.bool_, np.float64],
-    )
-    flags = dict(zip(("equilibration_frames", "drift", "short", "effective_frames"), found, strict=True))
-    frames, spacing = flags["equilibration_frames"], blocks["frame_spacing"]
-    flags["equilibration"] = (frames * spacing.where(spacing > 0)).where(frames != 0, 0.0)
-    hit = blocks["count"].sum("block") > 0
-    after = hit.cumsum(bin) > 0
-    before = hit.isel({bin: slice(None, None, -1)}).cumsum(bin).isel({bin: slice(None, None, -1)}) > 0
-    flags["unsampled"] = (~hit & after & before).sum(bin)
-    possible = blocks["norm"] > 0
-    flags["unsampled_fraction"] = (~hit).where(possible).mean(bin)
-    return xr.Dataset(
-        {name: flags[name].assign_attrs(units=units, long_name=text) for name, (units, text) in FLAGS.items()}
-    )
+    sums = blocks["sum"].transpose(kind, "block", bin).values
+    leave, drift, short, effective = _flags(sums, blocks["weight"].values, blocks["frames"].values)
+    spacing, possible = float(blocks["frame_spacing"]), blocks["norm"].values > 0
+    hit = blocks["count"].transpose("block", kind, bin).values.any(axis=0)
+    after, before = hit.cumsum(axis=1) > 0, hit[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
+    bins = possible.sum(axis=1)
+    values = {
+        "equilibration": np.where(leave == 0, 0.0, leave * (spacing if spacing > 0 else np.nan)),
+        "equilibration_frames": leave,
+        "drift": drift,
+        "short": short,
+        "effective_frames": effective,
+        "unsampled": (~hit & after & before).sum(axis=1),
+        "unsampled_fraction": np.where(bins > 0, (~hit & possible).sum(axis=1) / np.maximum(bins, 1), np.nan),
+    }
+    flags = {name: (kind, values[name], {"units": units, "long_name": text}) for name, (units, text) in FLAGS.items()}
+    return xr.Dataset(flags, blocks[kind].coords if kind in blocks.coords else None)
 
 
 def _flags(sum: ArrayLike, weight: ArrayLike, frames: ArrayLike) -> tuple[np.ndarray, ...]:

@@ -20,13 +20,13 @@ from cgstore.averages.observables import OBSERVABLES, asked_observables
 from cgstore.averages.onepass import distributions_of, question_of, statistics_of
 from cgstore.averages.spec import Spec, spec_of
 from cgstore.errors import InputError, IntegrityError
-from cgstore.features import Kept, is_kept, keep, kept, read_kept
+from cgstore.features import Kept, is_kept, keep, kept, key_of, read_kept
 from cgstore.schema import SCHEMA
 from cgstore.store.digests import static_digest
 from cgstore.store.layout import DIGEST
 from cgstore.store.opening import open_arrays
 
-__all__ = ["NAME", "VERSION", "Explanation", "explain", "kept_distributions", "kept_statistics"]
+__all__ = ["NAME", "VERSION", "Explanation", "explain", "kept_distributions", "kept_statistics", "statistics_key"]
 
 NAME = "statistics"
 VERSION = 1  # of the numbers: a change of kernels or statistics that changes any of them changes this
@@ -101,6 +101,14 @@ def kept_statistics(
     """
     asked = _question(ds, spec)
     return keep(dataset_dir, **asked, compute=lambda: _count(dataset_dir, ds, asked))
+
+
+def statistics_key(ds: xr.Dataset, spec: Spec | Path | str | None = None) -> str:
+    """Return the key of the block statistics of a stored dataset, whether or not they are kept; no frame is read.
+
+    It is the digest of what is asked, of the version of the statistics and of the content. Errors as `kept_statistics`
+    """
+    return key_of(**_question(ds, spec))
 
 
 def _question(ds: xr.Dataset, spec: Spec | Path | str | None) -> dict[str, Any]:
