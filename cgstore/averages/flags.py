@@ -81,7 +81,7 @@ def _flags_of(blocks: xr.Dataset) -> xr.Dataset:
     sums = blocks["sum"].transpose(kind, "block", bin).values
     leave, drift, short, effective = _flags(sums, blocks["weight"].values, blocks["frames"].values)
     spacing, possible = float(blocks["frame_spacing"]), blocks["norm"].values > 0
-    hit = blocks["count"].transpose("block", kind, bin).values.any(axis=0)
+    hit = np.asarray(blocks["count"].transpose("block", kind, bin).values.any(axis=0))
     after, before = hit.cumsum(axis=1) > 0, hit[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
     bins = possible.sum(axis=1)
     values = {
