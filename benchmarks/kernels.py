@@ -39,8 +39,27 @@ def main() -> None:
             if shutil.which("gmx"):
                 runs["gmx rdf"] = Run(gmx_rdf(beads, Path(name)), 13, 1)
             runs["mdtraj"] = Run(mdtraj_rdf(beads), 4)
+            moved(ds.isel(frame=slice(0, 4)), r_max)
             results[f"pairs {r_max}"] = rates(f"36 pairs of types, r_max {r_max} nm", runs)
     report(results | {"beads": by_beads(), "threads": by_threads()})
+
+
+def moved(ds: xr.Dataset, r_max: float) -> None:
+    """Print how many pairs are in another bin than in float64."""
+    kinds, bins = np.unique(ds["type"].values, return_inverse=True)[1], round(r_max / BIN)
+    row = np.zeros((TYPES, TYPES), np.int64)
+    upper = np.triu_indices(TYPES)
+    row[upper] = row.T[upper] = np.arange(len(upper[0]))
+    expected = np.zeros((ds.sizes["frame"], len(upper[0]), bins), np.int64)
+    for place, x in zip(expected, np.mod(ds["position"].values.astype(np.float64), EDGE), strict=True):
+        i, j = cKDTree(x, boxsize=EDGE).query_pairs(r_max + BIN, output_type="ndarray").T
+        d = x[j] - x[i]
+        r = np.sqrt(((d - EDGE * np.rint(d / EDGE)) ** 2).sum(axis=1))
+        near = r < r_max
+        np.add.at(place, (row[kinds[i], kinds[j]][near], (r[near] / BIN).astype(int)), 1)
+    found = counting(ds, r_max)(ds.sizes["frame"]).astype(np.int64)
+    apart = np.abs(found - expected).sum() // 2
+    print(f"r_max {r_max} nm: {apart} of {expected.sum()} counts of {len(found)} frames are in another bin in float64")
 
 
 def liquid(beads: int, edge: float, *, frames: int) -> np.ndarray:
