@@ -32,7 +32,7 @@ from cgstore.store.manifests import check_files, describe_files, read_sealed, wr
 from cgstore.store.stopping import StoppableStore
 from cgstore.store.trees import tree_of
 
-__all__ = ["Kept", "is_kept", "keep", "kept", "read_kept"]
+__all__ = ["Kept", "is_kept", "keep", "kept", "key_of", "read_kept"]
 
 Result = TypeVar("Result", xr.Dataset, xr.DataTree)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -104,9 +104,13 @@ def is_kept(
     dataset_dir: Path, *, name: str, version: int, parameters: dict[str, Any], dataset_digest: str
 ) -> str | None:
     """Return the key of a question if its answer is kept, else None; parameters as `keep`."""
-    question = {"name": name, "version": version, "parameters": plain(parameters), "dataset_digest": dataset_digest}
-    key = _key(question)
+    key = key_of(name=name, version=version, parameters=parameters, dataset_digest=dataset_digest)
     return key if _folder(dataset_dir, name, key).is_dir() else None
+
+
+def key_of(*, name: str, version: int, parameters: dict[str, Any], dataset_digest: str) -> str:
+    """Return the key of a question, whether or not its answer is kept; parameters as `keep`."""
+    return _key({"name": name, "version": version, "parameters": plain(parameters), "dataset_digest": dataset_digest})
 
 
 def read_kept(item: Kept) -> Any:

@@ -89,21 +89,22 @@ def potential(
 ) -> None:
     """Write the potential of a fit as files of a simulation program."""
     from cgstore.exchange import write_potential
-    from cgstore.learn.folder import read_lock, read_tables
+    from cgstore.learn.folder import read_tables
 
     tables = read_tables(fit, curve.value)
-    masses, temperature = _training_system(read_lock(fit), shell.store)
+    masses, temperature = _training_system(fit, shell.store)
     written = write_potential(tables, to, output, masses=masses, temperature=temperature)
     shell.answer({"written": written}, "\n".join(map(str, written)))
 
 
-def _training_system(lock: dict[str, Any], store: str) -> tuple[dict[str, float], float]:
+def _training_system(fit: Path, store: str) -> tuple[dict[str, float], float]:
     """Return the mass of each type and the temperature of what a fit was trained on."""
     from cgstore.catalog import open_catalog
+    from cgstore.learn.trainset import TrainingSet
     from cgstore.schema import topology_of
 
     catalog = open_catalog(store)
-    entries = [catalog[row["name"]] for row in lock["inputs"]["datasets"]["train"]]
+    entries = [catalog[used.member.name] for used in TrainingSet.read(fit).parts["train"]]
     topologies = [topology_of(entry.open()) for entry in entries]
     masses = {str(kind): float(mass) for t in topologies for kind, mass in zip(t.type, t.mass, strict=True)}
     return masses, float(entries[0].metadata["temperature"])

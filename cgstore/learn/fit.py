@@ -1,7 +1,6 @@
 """A fit: from FIT.toml and a store to a folder with a trained potential, its baseline, and what both were made of."""
 
 import contextlib
-import importlib.metadata
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,17 +17,20 @@ from cgstore.averages.onepass import distributions
 from cgstore.averages.spec import Spec, load_spec
 from cgstore.box import heights
 from cgstore.catalog import open_catalog
-from cgstore.documents import digest, load_document
+from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError, PhysicsError
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_bytes, write_json, write_tables
+from cgstore.learn.freezing import changes_of_meaning, lock_path, write_lock
 from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
 from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork, Prior, prior_of
 from cgstore.learn.settings import BaselineTable, FitFile
 from cgstore.learn.source import spread_frames, temperature_of
-from cgstore.learn.split import Catalog, Member, PartName, Selection, Split, check_leak, members_of
+from cgstore.learn.split import Catalog, Member, PartName, Selection, Split, check_leak
 from cgstore.learn.structural import Place, StatePoint, train_structure
+from cgstore.learn.trainset import FILE as TRAINSET
+from cgstore.learn.trainset import TrainingSet, pinned_parts
 from cgstore.provenance import digest_of_file
 from cgstore.tables import Table
 
@@ -36,7 +38,7 @@ __all__ = ["Ingredients", "gather", "reference_of", "train"]
 
 Progress = Callable[[str, int, int], None]
 
-_SOFTWARE = ("cgstore", "numpy", "torch", "numba", "xarray")
+_RESULTS = ("weights.npz", "potential.nc")
 _CHECKPOINT = ".checkpoint.npz"
 
 
@@ -50,23 +52,13 @@ class Ingredients:
     catalog: Catalog
     texts: dict[str, bytes]  # the files as they are, by their names in the fit folder
 
-    def inputs(self) -> dict[str, Any]:
-        """Return what the result depends on, as plain data: two fits with the same inputs are the same fit."""
+    def meaning(self) -> dict[str, Any]:
+        """Return what the files say, as plain data; with the training set it decides on the result."""
         return {
-            "fit": _meaning(self.file),
-            "split": self.split.digest,
-            "spec": digest(self.spec.model_dump(mode="json")),
-            "seed": self.file.seed,
-            "datasets": {part.part: _pinned(part, self.catalog) for part in self.split.parts() if part.rules},
+            "fit": self.file.model_dump(mode="json", exclude={"split", "spec"}),
+            "split": self.split.train.contract.file.meaning(),
+            "spec": self.spec.model_dump(mode="json"),
         }
-
-
-def _meaning(file: FitFile) -> str:
-    """Return the digest of a fit file, which is the same whether or not it says what happens anyway."""
-    said = file.model_dump(mode="json", exclude={"split", "spec"})
-    if file.baseline is not None and file.baseline.method == "ibi":
-        del said["baseline"]["method"]  # fits are older than this key
-    return digest(said)
 
 
 def gather(fit_file: Path, *, store: str | Path) -> Ingredients:
@@ -80,14 +72,9 @@ def gather(fit_file: Path, *, store: str | Path) -> Ingredients:
     paths = {name: fit_file.parent / getattr(file, name) for name in ("split", "spec")}
     split, spec = Split.load(paths["split"]), load_spec(paths["spec"])
     texts = {"fit.toml": fit_file.read_bytes()} | {f"{name}.toml": path.read_bytes() for name, path in paths.items()}
+    if split.lock is not None:
+        texts["split.lock"] = lock_path(paths["split"]).read_bytes()
     return Ingredients(file, split, spec, open_catalog(str(store)), texts)
-
-
-def _pinned(selection: Selection, catalog: Catalog) -> list[dict[str, Any]]:
-    """Return the datasets of a part with what identifies their content."""
-    members = members_of(selection, catalog)
-    rows = [(member, catalog[member.name].metadata) for member in members]
-    return [{"name": member.name, "version": row["version"], "digest": row["digest"]} for member, row in rows]
 
 
 def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress: Progress | None = None) -> Path:
@@ -107,7 +94,8 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
 
     Raises
     ------
-    InputError : a file is wrong, the split leaks, or the folder holds something else
+    InputError : a file is wrong, the split leaks, or the folder holds something else: a fit with other files, or one
+        that began with other data
     PhysicsError : the cutoff or the bins reach beyond half a box, the motion explodes
 
     Examples
@@ -118,14 +106,14 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     folder, tell = Path(out), progress or (lambda name, done, total: None)
     parts = gather(Path(fit_file), store=store)
     check_leak(parts.split, parts.catalog)
-    inputs = parts.inputs()
-    if _finished_before(folder, inputs):
+    if _finished_before(folder, parts):
         return folder
-    loaders = {part.part: Loader(parts.catalog, part, batch_size=1) for part in _readable(parts.split)}
+    seed = parts.file.seed
+    loaders = {part.part: Loader(parts.catalog, part, batch_size=1, seed=seed) for part in _readable(parts.split)}
     points = {part: _state_points(parts, loader) for part, loader in loaders.items()}
     _check_baseline(parts.file, loaders["train"])
     model = _model(parts.file, points["train"], loaders["train"])
-    _begin(folder, parts, inputs)
+    _begin(folder, parts, loaders["train"])
     with _one_thread():
         _train_network(folder, parts.file, model, points, tell)
     models = {"network": model.tables()}
@@ -133,7 +121,7 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
         models[parts.file.baseline.method] = _baseline(
             parts, parts.file.baseline, loaders["train"], points["train"], tell
         )
-    _finish(folder, parts.file, model, models, inputs)
+    _finish(folder, parts, model, models)
     return folder
 
 
@@ -153,29 +141,44 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _finished_before(folder: Path, inputs: dict[str, Any]) -> bool:
+def _finished_before(folder: Path, parts: Ingredients) -> bool:
     """Tell whether the folder holds this very fit, finished; refuse one that holds anything else."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: found a file, expected a folder or nothing")
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
-    if finished(folder):
-        same = read_lock(folder)["inputs"] == inputs
-    else:
-        marker = folder / UNFINISHED
-        same = marker.is_file() and marker.read_text(encoding="utf-8").splitlines()[-1:] == [digest(inputs)]
-    if not same:
+    if not (done := finished(folder)) and not (folder / UNFINISHED).is_file():
         raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
-    return finished(folder)
+    if done:
+        read_lock(folder)
+    elif not any((folder / name).exists() for name in (TRAINSET, _CHECKPOINT)):
+        return False  # stopped before it began to train
+    if changed := _changes(folder, parts):
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise InputError(f"{folder}: holds another fit; choose a new folder or remove this one\n{lines}")
+    TrainingSet.read(folder).verify(parts.catalog, parts.split, features=parts.spec, seed=parts.file.seed)
+    return done
 
 
-def _begin(folder: Path, parts: Ingredients, inputs: dict[str, Any]) -> None:
-    """Make the folder with its mark and the files of the user, unless an interrupted fit has done so."""
+def _changes(folder: Path, parts: Ingredients) -> list[str]:
+    """Say what the files of a fit say otherwise than their copies in its folder."""
+    file, spec = load_document(folder / "fit.toml", FitFile), load_spec(folder / "spec.toml")
+    before = Ingredients(file, Split.load(folder / "split.toml"), spec, parts.catalog, {}).meaning()
+    now = parts.meaning()
+    return [f"{name}.toml: {line}" for name in now for line in changes_of_meaning(before[name], now[name])]
+
+
+def _begin(folder: Path, parts: Ingredients, loader: Loader) -> None:
+    """Make the folder with its mark, the files of the user and what they mean now; of a begun fit, that is compared."""
     folder.mkdir(parents=True, exist_ok=True)
     words = "This fit is not finished. Repeat the cgstore train that began it: it goes on where it was.\n"
-    write_bytes(folder / UNFINISHED, f"{words}{digest(inputs)}\n".encode())
+    write_bytes(folder / UNFINISHED, words.encode())
     for name, text in parts.texts.items():
         write_bytes(folder / name, text)
+    if parts.split.lock is None:
+        write_lock(folder / "split.toml", parts.meaning()["split"], pinned_parts(parts.split, parts.catalog))
+    learned = TrainingSet.of(parts.catalog, parts.split, loader=loader, features=parts.spec, seed=parts.file.seed)
+    learned.write(folder)
 
 
 def _check_baseline(file: FitFile, loader: Loader) -> None:
@@ -345,19 +348,12 @@ def _baseline(
     return tables
 
 
-def _finish(
-    folder: Path, file: FitFile, model: PairNetwork, models: dict[str, dict[str, Table]], inputs: dict[str, Any]
-) -> None:
+def _finish(folder: Path, parts: Ingredients, model: PairNetwork, models: dict[str, dict[str, Table]]) -> None:
     """Write the results and the lock, and only then take the mark away."""
+    name = parts.file.name
     write_arrays(folder / "weights.npz", {name: value.numpy() for name, value in model.state_dict().items()})
-    write_tables(folder / "potential.nc", models, {"name": file.name, "split_digest": inputs["split"]})
-    names = ("fit.toml", "split.toml", "spec.toml", "weights.npz", "potential.nc")
-    lock = {
-        "name": file.name,
-        "inputs": inputs,
-        "files": {name: digest_of_file(folder / name) for name in names},
-        "software": {name: importlib.metadata.version(name) for name in _SOFTWARE},
-    }
-    write_json(folder / "lock.json", lock)
+    write_tables(folder / "potential.nc", models, {"name": name, "split_digest": parts.split.digest})
+    files = [*parts.texts, "split.lock", TRAINSET, *_RESULTS]
+    write_json(folder / "lock.json", {"name": name, "files": {name: digest_of_file(folder / name) for name in files}})
     (folder / _CHECKPOINT).unlink(missing_ok=True)
     (folder / UNFINISHED).unlink()

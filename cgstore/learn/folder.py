@@ -1,7 +1,9 @@
 """The fit folder: what a fit was made of, what it has become, and whether it is finished.
 
     fit.toml, split.toml, spec.toml   copies of the files of the user
-    lock.json                         digests of datasets, split, spec and results; seed; versions of software
+    split.lock                        what the split meant when the fit began: that of the user, or made then
+    trainset.lock                     what the fit learns from (`cgstore.learn.trainset`), written before the first step
+    lock.json                         the name, and digests of the files above and of the results
     UNFINISHED                        there until everything else is
     log.csv                           one row per step
     weights.npz                       parameters of the network
@@ -45,7 +47,6 @@ __all__ = [
 
 UNFINISHED = "UNFINISHED"
 _MOST_BYTES = 2**26  # of a lock
-_ROW = ("name", "digest")  # of a dataset, in a lock
 
 
 def finished(folder: Path) -> bool:
@@ -75,16 +76,15 @@ def read_lock(folder: Path) -> dict[str, Any]:
 
 
 def _parse_lock(path: Path) -> dict[str, Any]:
-    """Read a lock, which may be somebody else's: it names files of its own folder, and datasets."""
+    """Read a lock, which may be somebody else's: it names files of its own folder."""
     try:
         lock = json.loads(read_plain(path, most=_MOST_BYTES))
-        rows = [row for part in lock["inputs"]["datasets"].values() for row in part]
-        sound = isinstance(lock["name"], str) and all(isinstance(row[key], str) for row in rows for key in _ROW)
+        sound = isinstance(lock["name"], str) and all(isinstance(known, str) for known in lock["files"].values())
         sound = sound and all(name == Path(name).name and "\0" not in name for name in lock["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{path}: not the lock of a fit: {error}") from error
     if not sound:
-        raise IntegrityError(f"{path}: not the lock of a fit: expected its name, files of its folder, and datasets")
+        raise IntegrityError(f"{path}: not the lock of a fit: expected its name and files of its folder")
     return dict(lock)
 
 

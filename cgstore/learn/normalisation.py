@@ -138,12 +138,15 @@ class Normalisation:
                 f"{other[0][0].words} with digest {other[0][1][:_SHOWN]}; fit it again"
             )
 
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
         moments = {name: asdict(moments) for name, moments in self.moments.items()}
         rows = [{**member.plain(), "digest": digest} for member, digest in self.fitted_on]
-        content = {"split": self.split_digest, "fitted_on": rows, "moments": moments}
-        write_json(Path(path), {"cgstore_normalisation": _FORMAT, **content})
+        return {"cgstore_normalisation": _FORMAT, "split": self.split_digest, "fitted_on": rows, "moments": moments}
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        write_json(Path(path), self.plain())
 
     @classmethod
     def load(cls, path: str | Path, split: Split | Selection, *, catalog: Catalog | None = None) -> "Normalisation":

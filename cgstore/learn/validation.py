@@ -23,6 +23,7 @@ from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.source import open_source, spread_frames, temperature_of
 from cgstore.learn.split import Catalog, Member, PartName, Split, members_of
+from cgstore.learn.trainset import TrainingSet
 from cgstore.tables import Table
 
 __all__ = ["Row", "Validation", "highest_peak", "jackknife", "validate"]
@@ -107,7 +108,8 @@ def validate(
 
     Raises
     ------
-    InputError : the fit is not finished, the split has no such part, or a dataset is not what it was at training
+    InputError : the fit is not finished, the split has no such part, or its `trainset.lock` says something else than
+        what is now: a dataset, a block of time, statistics of another version
     IntegrityError : a file of the fit was changed
     PhysicsError : the cutoff reaches beyond half a box, the motion explodes
 
@@ -118,10 +120,10 @@ def validate(
     """
     path, tell = Path(folder), progress or (lambda name, done, total: None)
     lock, catalog = read_lock(path), open_catalog(str(store))
-    _check_lock(lock, catalog, where=str(path))
     file, split = load_document(path / "fit.toml", FitFile), Split.load(path / "split.toml")
-    members = _members(split, on, catalog)
     spec = load_spec(path / "spec.toml")
+    TrainingSet.read(path).verify(catalog, split, features=spec, seed=file.seed)
+    members = _members(split, on, catalog)
     models = {name: read_tables(path, name) for name in _curves(path)}
     rows: list[Row] = []
     curves = []
@@ -195,27 +197,6 @@ def _members(split: Split, on: PartName, catalog: Catalog) -> tuple[Member, ...]
         there = ", ".join(part.part for part in split.parts() if part.rules)
         raise InputError(f"the split of this fit has no part {on!r}; it has {there}")
     return members_of(selections[on], catalog)
-
-
-def _check_lock(lock: Mapping[str, Any], catalog: Catalog, *, where: str) -> None:
-    """Refuse when a dataset of the fit is not what it was."""
-    changed = []
-    for part, rows in lock["inputs"]["datasets"].items():
-        for row in rows:
-            if row["name"] not in catalog:
-                changed.append(f"{part} {row['name']}   is not in this store")
-                continue
-            now = catalog[row["name"]].metadata
-            if now["digest"] != row["digest"]:
-                changed.append(
-                    f"{part} {row['name']}   found version {now['version']}, digest {now['digest'][:12]}; "
-                    f"the fit was made with version {row['version']}, digest {row['digest'][:12]}"
-                )
-    if changed:
-        raise InputError(
-            f"{where}: the data are not those of the fit; train again, or name the store it was made from\n"
-            + "\n".join(f"  {line}" for line in changed)
-        )
 
 
 def _curves(folder: Path) -> list[str]:

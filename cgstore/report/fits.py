@@ -22,19 +22,20 @@ from cgstore.report.pictures import picture
 __all__ = ["fit_card"]
 
 _PARTS = {"heldout": "held-out", "validation": "validation", "train": "training"}  # in the order of interest
-_FIT, _MOST_BYTES = ("lock.json", "fit.toml", "log.csv"), 2**26
+_FIT, _MOST_BYTES = ("lock.json", "trainset.lock", "fit.toml", "log.csv"), 2**26
 
 
 def fit_card(folder: Path, catalog: Catalog) -> dict[str, Any]:
     """Return what is shown of one fit: what it learned from, how it went, what it became, what it is worth."""
     try:
         texts = [read_plain(folder / name, most=_MOST_BYTES).decode("utf-8") for name in _FIT]
-        lock, settings, log = json.loads(texts[0]), tomllib.loads(texts[1]), list(csv.DictReader(io.StringIO(texts[2])))
+        lock, learned, settings = json.loads(texts[0]), json.loads(texts[1]), tomllib.loads(texts[2])
+        log = list(csv.DictReader(io.StringIO(texts[3])))
         curves = {name: _read(folder / f"{name}.nc") for name in ("training", "potential")}
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: not a finished fit: {error}; make one with cgstore train") from error
     try:
-        return _describe_fit(folder, catalog, lock, settings, log, curves)
+        return _describe_fit(folder, catalog, lock, learned, settings, log, curves)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{folder}: not a fit that cgstore made: {error!r}") from error
 
@@ -43,6 +44,7 @@ def _describe_fit(
     folder: Path,
     catalog: Catalog,
     lock: Mapping[str, Any],
+    learned: Mapping[str, Any],
     settings: Mapping[str, Any],
     log: list[dict[str, str]],
     curves: Mapping[str, xr.Dataset],
@@ -51,12 +53,12 @@ def _describe_fit(
     baseline = settings.get("baseline", {}).get("dataset", "")
     state = f"at {catalog[baseline].metadata['temperature']:g} K" if baseline in catalog else f"from {baseline}"
     labels = {"ibi": f"IBI {state}", "imc": f"IMC {state}", "network": "network"}
-    parts = lock["inputs"]["datasets"]
+    parts = learned["parts"]
     return {
         "name": lock["name"],
         "text": f"A network potential, learned from {_names(parts['train'])}. "
         f"Held out, and read by no part of the training: {_names(parts.get('heldout', []))}.",
-        "facts": _fit_facts(lock, log),
+        "facts": _fit_facts(lock, learned, log),
         "pictures": [
             picture(
                 _with_pmf(curves["potential"], folder, catalog, parts["train"], labels),
@@ -97,26 +99,23 @@ def _names(datasets: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(item["name"] for item in datasets) or "nothing"
 
 
-def _fit_facts(lock: Mapping[str, Any], log: list[dict[str, str]]) -> list[tuple[str, str]]:
+def _fit_facts(lock: Mapping[str, Any], learned: Mapping[str, Any], log: list[dict[str, str]]) -> list[tuple[str, str]]:
     """Return what a fit was made of and how long it took, line by line."""
-    inputs = lock["inputs"]
     best = next((row for row in reversed(log) if row["best"] == "1"), log[-1])
     reached = [f"{key.removeprefix('rmsd ')} {float(best[key]):.4f}" for key in best if key.startswith("rmsd ")]
     datasets = [
         (f"{part} data", f"{item['name']} version {item['version']}, digest {item['digest']}")
-        for part, items in inputs["datasets"].items()
+        for part, items in learned["parts"].items()
         for item in items
     ]
-    digests = [(f"digest of the {name}", inputs[name]) for name in ("split", "spec", "fit")]
-    files = [(name, known) for name, known in lock["files"].items() if name.endswith((".npz", ".nc"))]
     return [
         *datasets,
-        *digests,
-        *files,
-        ("seed", str(inputs["seed"])),
+        ("digest of the split", learned["split"]),
+        *((f"SHA-256 of {name}", known) for name, known in lock["files"].items()),
+        ("seed", str(learned["seed"])),
         ("rmsd of g at the end of training", ", ".join(reached)),
         ("time of the training", f"{float(log[-1]['seconds']):.0f} s, {len(log)} steps, without the baseline"),
-        ("software", plain_text(lock["software"])),
+        ("software", plain_text(learned["software"])),
     ]
 
 

@@ -41,7 +41,7 @@ __all__ = ["Collected", "collect", "pinned_digests"]
 ABANDONED = 7 * 86400.0  # seconds after which a push that was not finished counts as given up
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_TEXTS = (".json", ".yaml", ".yml", ".toml")
+_TEXTS = (".json", ".lock", ".yaml", ".yml", ".toml")
 _GOING = ".going-"
 _MOST_BYTES = 2**28
 _MOST_GAPS = 10_000  # a name can claim any number
@@ -61,7 +61,7 @@ class Collected:
 
 
 def pinned_digests(places: Iterable[str | Path]) -> frozenset[str]:
-    """Return every digest that files name: fits, catalogs, or any JSON, YAML or TOML.
+    """Return every digest that files name: fits, catalogs, locks, or any JSON, YAML or TOML.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,19 @@ import pytest
 import xarray as xr
 
 from cgstore.averages.spec import load_spec
+from cgstore.catalog import open_catalog
+from cgstore.cli.app import main
 from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError
+from cgstore.features import kept
+from cgstore.frames import Frames
+from cgstore.learn import Loader, feature_keys, fit
 from cgstore.learn.fit import train
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, read_tables
 from cgstore.learn.log import Log
 from cgstore.learn.settings import FitFile
-from cgstore.learn.split import Split
+from cgstore.learn.split import Split, freeze
+from cgstore.learn.validation import validate
 
 CATALOGS = Path(__file__).parents[2] / "catalogs"
 
@@ -45,17 +52,24 @@ def _again(liquid, tmp_path, **replaced):
 
 def test_the_fit_folder_holds_inputs_results_and_what_they_were_made_of(liquid, fitted):
     assert {path.name for path in fitted.iterdir()} >= {
-        *("fit.toml", "split.toml", "spec.toml", "lock.json", "log.csv"),
+        *("fit.toml", "split.toml", "split.lock", "spec.toml", "trainset.lock", "lock.json", "log.csv"),
         *("weights.npz", "potential.nc", "training.nc"),
     }
     assert not [path.name for path in fitted.iterdir() if path.name.startswith(".")]
     assert (fitted / "fit.toml").read_bytes() == liquid.fit_file.read_bytes()
     lock = json.loads((fitted / "lock.json").read_text())
-    assert [row["name"] for row in lock["inputs"]["datasets"]["train"]] == ["l130/r1/cg", "l170/r1/cg"]
-    assert [row["name"] for row in lock["inputs"]["datasets"]["heldout"]] == ["l150/r1/cg"]
-    assert all(len(row["digest"]) == 64 for rows in lock["inputs"]["datasets"].values() for row in rows)
-    assert lock["inputs"]["seed"] == 4
-    assert set(lock["software"]) >= {"cgstore", "torch", "numpy"}
+    assert set(lock["files"]) >= {"fit.toml", "split.lock", "trainset.lock", "weights.npz", "potential.nc"}
+    learned = json.loads((fitted / "trainset.lock").read_text())
+    assert [row["name"] for row in learned["parts"]["train"]] == ["l130/r1/cg", "l170/r1/cg"]
+    assert [row["frames"] for row in learned["parts"]["train"]] == [400, 400]
+    assert [set(row) for row in learned["parts"]["heldout"]] == [{"name", "version", "digest"}]
+    assert learned["parts"]["heldout"][0]["name"] == "l150/r1/cg"
+    assert all(len(row["digest"]) == 64 for rows in learned["parts"].values() for row in rows)
+    assert learned["seed"] == 4
+    assert learned["split"] == Split.load(liquid.folder / "split.toml").digest
+    assert set(learned["software"]) >= {"cgstore", "torch", "numpy"}
+    for name, key in learned["features"]["statistics"]["keys"].items():
+        assert key in [item.key for item in kept(liquid.store / name)]
 
 
 def test_the_weights_are_plain_arrays(fitted):
@@ -133,6 +147,98 @@ def test_a_fit_that_was_interrupted_says_so_and_goes_on_to_the_same_result(liqui
         for row in csv.DictReader(path.read_text().splitlines())
     ]
     assert strip(folder / "log.csv") == strip(fitted / "log.csv")
+
+
+def _grow(liquid, store, name):
+    """Append five frames to a dataset of a store."""
+    ds = open_catalog(store)[name].open().isel(frame=slice(-5, None)).load()
+    frames = Frames(ds["position"].values, ds["time"].values + 2.5, ds["step"].values + 250, ds["box"].values)
+    liquid.publish(store, name, frames, base=1)
+
+
+def _double(liquid, store, name, new):
+    """Publish the frames of a dataset, shifted a little, as another system."""
+    ds = open_catalog(store)[name].open().load()
+    moved = ds["position"].values + np.float32(0.1)
+    frames = Frames(moved, ds["time"].values, ds["step"].values, ds["box"].values)
+    liquid.publish(store, new, frames, temperature=ds.attrs["temperature"])
+
+
+def _interrupted(fit_file, store, folder):
+    """Begin a fit and stop it after its first round."""
+
+    def interrupt(stage, done, total):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fit_file, store=store, out=folder, progress=interrupt)
+
+
+def test_a_fit_does_not_go_on_with_other_data(liquid, tmp_path, capsys):
+    store, folder = shutil.copytree(liquid.store, tmp_path / "store"), tmp_path / "fit"
+    _interrupted(liquid.fit_file, store, folder)
+    before = _files(folder)
+    _grow(liquid, store, "l170/r1/cg")
+    digests = [open_catalog(each)["l170/r1/cg"].metadata["digest"][:12] for each in (store, liquid.store)]
+    assert main(["train", str(liquid.fit_file), "-o", str(folder), "--store", str(store)]) == 2
+    said = capsys.readouterr().err
+    line = f"train l170/r1/cg   found version 2, digest {digests[0]}; made with version 1, digest {digests[1]}"
+    assert line in said
+    assert "Traceback" not in said
+    assert _files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("seed = 4", "seed = 5", "fit.toml: seed   was 4, is 5"),
+        ('"0.02 nm"', '"0.03 nm"', "spec.toml: rdf.bin_width   was 0.02, is 0.03"),
+        ("l150", "l15*", "split.toml: heldout[0].dataset   was 'l150/r1/cg', is 'l15*/r1/cg'"),
+    ],
+)
+def test_a_fit_does_not_go_on_with_other_files(liquid, fitted, tmp_path, old, new, line):
+    with pytest.raises(InputError, match="holds another fit") as caught:
+        train(_again(liquid, tmp_path, **{old: new}), store=liquid.store, out=fitted)
+    assert line in str(caught.value)
+
+
+def test_a_fit_does_not_go_on_with_statistics_of_another_version(liquid, fitted, monkeypatch):
+    monkeypatch.setattr(feature_keys, "VERSION", 99)
+    with pytest.raises(InputError, match="feature statistics   found version 99; made with version 1"):
+        train(liquid.fit_file, store=liquid.store, out=fitted)
+
+
+def test_a_fit_does_not_go_on_with_another_plan(liquid, tmp_path, monkeypatch):
+    folder = tmp_path / "fit"
+    _interrupted(liquid.fit_file, liquid.store, folder)
+    monkeypatch.setattr(fit, "Loader", partial(Loader, streams=4))
+    with pytest.raises(InputError, match="loader streams   found 4; made with 8"):
+        train(liquid.fit_file, store=liquid.store, out=folder)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_fit_keeps_what_its_split_meant_when_it_began(liquid, tmp_path, frozen):
+    """A system comes that the split would take in: the fit is about those it was made from."""
+    store, folder = shutil.copytree(liquid.store, tmp_path / "store"), tmp_path / "fit"
+    text = {"rounds = 5": "rounds = 2", "iterations = 2": "iterations = 0", 'duration = "20 ps"': 'duration = "2 ps"'}
+    text['[[train]]\ndataset = "l130/r1/cg"\n[[train]]\ndataset = "l170/r1/cg"'] = '[[train]]\nsystem = "l1[37]*"'
+    fit_file = _again(liquid, tmp_path, **text, l150="l15*")
+    if frozen:
+        freeze(tmp_path / "split.toml", open_catalog(store))
+    train(fit_file, store=store, out=folder)
+    if frozen:
+        assert (folder / "split.lock").read_bytes() == (tmp_path / "split.lock").read_bytes()
+    for name, new in (("l130/r1/cg", "l135/r1/cg"), ("l150/r1/cg", "l155/r1/cg")):
+        _double(liquid, store, name, new)
+    split = Split.load(folder / "split.toml")
+    assert [member.name for member in split.train.members(open_catalog(store))] == ["l130/r1/cg", "l170/r1/cg"]
+    assert [row.dataset for row in validate(folder, store=store).rows if row.model == "network"] == ["l150/r1/cg"]
+    if frozen:
+        assert train(fit_file, store=store, out=folder) == folder
+        return
+    with pytest.raises(InputError, match="train l135/r1/cg   was no part of it; found version 1"):
+        train(fit_file, store=store, out=folder)
 
 
 def test_training_does_not_read_the_held_out_positions(liquid, tmp_path):

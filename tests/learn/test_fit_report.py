@@ -37,10 +37,10 @@ def test_a_fit_is_shown_with_what_it_learned_from_and_what_it_never_read(fitted,
     text = _text(write_report(liquid.store, tmp_path, fits=[fitted]))
     assert "learned from l130/r1/cg, l170/r1/cg. Held out, and read by no part of the training: l150/r1/cg." in text
     assert "Not validated yet" in text
-    lock = json.loads((fitted / "lock.json").read_text())
-    for row in [row for rows in lock["inputs"]["datasets"].values() for row in rows]:
+    lock, learned = (json.loads((fitted / name).read_text()) for name in ("lock.json", "trainset.lock"))
+    for row in [row for rows in learned["parts"].values() for row in rows]:
         assert f"{row['name']} version {row['version']}, digest {row['digest']}" in text
-    assert lock["inputs"]["split"] in text
+    assert learned["split"] in text
     assert lock["files"]["weights.npz"] in text
     assert re.search(r"time of the training \d+ s, \d+ steps", text)
 
@@ -79,7 +79,7 @@ def test_the_potential_of_mean_force_stands_beside_the_potentials(fitted, liquid
     with xr.open_dataset(fitted / "potential.nc", engine="scipy") as ds:
         curves = ds.load()
     catalog = open_catalog(liquid.store)
-    train = json.loads((fitted / "lock.json").read_text())["inputs"]["datasets"]["train"]
+    train = json.loads((fitted / "trainset.lock").read_text())["parts"]["train"]
     shown = _with_pmf(curves, fitted, catalog, train, {"ibi": "IBI", "network": "network"})
     assert shown["curve"].values.tolist() == ["network", "IBI", "PMF at 130 K", "PMF at 170 K"]
     np.testing.assert_array_equal(shown["energy"].sel(curve="network"), curves["energy"].sel(curve="network"))

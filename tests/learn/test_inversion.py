@@ -257,7 +257,7 @@ def test_saying_the_usual_method_makes_no_other_fit(liquid_store: SimpleNamespac
         for name in ("fit.toml", "split.toml", "spec.toml"):
             text = (liquid_store.folder / name).read_text()
             (tmp_path / name).write_text(text.replace("[baseline]\n", f"[baseline]\n{method}"))
-        fits[method] = gather(tmp_path / "fit.toml", store=liquid_store.store).inputs()["fit"]
+        fits[method] = gather(tmp_path / "fit.toml", store=liquid_store.store).meaning()["fit"]
     assert fits[""] == fits['method = "ibi"\n'] != fits['method = "imc"\n']
 
 

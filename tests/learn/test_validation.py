@@ -9,10 +9,18 @@ import pytest
 import xarray as xr
 
 import cgstore
+from cgstore.averages.spec import load_spec
+from cgstore.cli.app import main
+from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError
 from cgstore.frames import Frames
+from cgstore.learn import feature_keys
 from cgstore.learn.folder import UNFINISHED, write_json, write_tables
 from cgstore.learn.sampler import sample
+from cgstore.learn.settings import FitFile
+from cgstore.learn.split import Split
+from cgstore.learn.trainset import FILE as TRAINSET
+from cgstore.learn.trainset import TrainingSet
 from cgstore.learn.validation import highest_peak, jackknife, validate
 from cgstore.provenance import digest_of_file
 
@@ -27,6 +35,15 @@ def _sign(folder, **changed):
     lock = json.loads((folder / "lock.json").read_text())
     lock["files"] = {name: digest_of_file(folder / name) for name in lock["files"]}
     write_json(folder / "lock.json", lock | changed)
+
+
+def _learn_again(folder, store):
+    """Give a folder whose spec or seed a test has changed the locks of a fit that was made with them."""
+    (folder / TRAINSET).unlink()
+    split, seed = Split.load(folder / "split.toml"), load_document(folder / "fit.toml", FitFile).seed
+    spec = load_spec(folder / "spec.toml")
+    TrainingSet.of(cgstore.open_catalog(store), split, features=spec, seed=seed).write(folder)
+    _sign(folder)
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
@@ -110,6 +127,9 @@ def test_the_fit_predicts_what_it_has_not_seen_and_the_answer_is_kept(liquid, co
 def test_a_spec_without_r_max_is_compared_as_far_as_the_box_allows(liquid, copy):
     (copy / "spec.toml").write_text('[rdf]\nbin_width = "0.02 nm"\n')
     _sign(copy)
+    with pytest.raises(InputError, match=r"feature statistics of l130/r1/cg   found key \w+; made with"):
+        validate(copy, store=liquid.store)
+    _learn_again(copy, liquid.store)
     answer = validate(copy, store=liquid.store)
     np.testing.assert_allclose(answer.curves["r"][-1] + 0.01, 0.92)  # the box is 1.88 nm wide
 
@@ -138,14 +158,14 @@ def test_the_error_of_the_rmsd_is_the_scatter_of_repeated_sampling(liquid, copy)
     for seed in range(8):
         text = (liquid.folder / "fit.toml").read_text().replace("seed = 4", f"seed = {seed}")
         (copy / "fit.toml").write_text(text.replace('duration = "20 ps"', 'duration = "10 ps"'))
-        _sign(copy)
+        _learn_again(copy, liquid.store)
         found.append(validate(copy, store=liquid.store).rows[0])
     scatter = np.std([row.rmsd for row in found], ddof=1)
     stated = np.sqrt(np.mean([row.rmsd_error**2 for row in found]))
     assert 0.5 * scatter < stated < 4 * scatter  # the stated one also holds the error of the reference
 
 
-def test_a_dataset_that_has_changed_is_refused_with_what_changed(liquid, copy, tmp_path):
+def test_a_dataset_that_has_changed_is_refused_with_what_changed(liquid, copy, tmp_path, capsys):
     store = tmp_path / "store"
     shutil.copytree(liquid.store, store)
     more = cgstore.open_catalog(store)["l150/r1/cg"].open()
@@ -158,10 +178,37 @@ def test_a_dataset_that_has_changed_is_refused_with_what_changed(liquid, copy, t
     liquid.publish(store, "l150/r1/cg", frames, base=1)
     with pytest.raises(InputError, match=r"heldout l150/r1/cg   found version 2, digest .* made with version 1"):
         validate(copy, store=store)
+    assert main(["validate", str(copy), "--store", str(store)]) == 2
+    said = capsys.readouterr().err
+    assert "heldout l150/r1/cg   found version 2" in said
+    assert "Traceback" not in said
     shutil.rmtree(store / "l170")
     with pytest.raises(InputError, match="train l170/r1/cg   is not in this store"):
         validate(copy, store=store)
     assert not (copy / "validation-heldout.json").exists()
+
+
+@pytest.mark.parametrize("which", ["seed", "software of the statistics"])
+def test_another_seed_and_statistics_of_another_version_are_refused(liquid, copy, monkeypatch, which):
+    if which == "seed":
+        (copy / "fit.toml").write_text((copy / "fit.toml").read_text().replace("seed = 4", "seed = 5"))
+        _sign(copy)
+        line = "seed   found 5; made with 4"
+    else:
+        monkeypatch.setattr(feature_keys, "VERSION", 99)
+        line = "feature statistics   found version 99; made with version"
+    with pytest.raises(InputError, match=rf"trainset\.lock: the training set is another one now.*\n  {line}"):
+        validate(copy, store=liquid.store)
+
+
+def test_a_fit_whose_training_set_is_gone_or_edited_is_not_validated(liquid, copy):
+    lock = copy / TRAINSET
+    lock.write_text(lock.read_text().replace('"version": 1', '"version": 2', 1))
+    with pytest.raises(IntegrityError, match=r"trainset\.lock: changed since the fit was finished"):
+        validate(copy, store=liquid.store)
+    _sign(copy)
+    with pytest.raises(IntegrityError, match=r"trainset\.lock: edited by hand or damaged"):
+        validate(copy, store=liquid.store)
 
 
 def test_a_split_that_was_changed_afterwards_is_refused(liquid, copy):

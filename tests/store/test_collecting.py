@@ -94,7 +94,7 @@ def test_what_a_fit_or_a_catalog_names_stays(store, dataset, tmp_path):
     fit = tmp_path / "fit"
     fit.mkdir()
     rows = [{"name": NAME, "version": 2, "digest": read_manifest(version_folder(dataset, 2)).digest}]
-    (fit / "lock.json").write_text(json.dumps({"inputs": {"datasets": {"train": rows}}}))
+    (fit / "trainset.lock").write_text(json.dumps({"parts": {"train": rows}}))
     collect(store, keep=1, pinned=pinned_digests([fit]))
     assert list_versions(dataset) == [2, 4]
     assert verify(store, deep=True) == []
