@@ -3,13 +3,14 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Loader", "PairNetwork", "RowLoader", "Split", "train", "validate"]
+__all__ = ["Loader", "PairNetwork", "RowLoader", "Split", "TrainingSet", "train", "validate"]
 
 _HOMES = {
     "Loader": "cgstore.learn.loader",
     "PairNetwork": "cgstore.learn.potential",
     "RowLoader": "cgstore.learn.rows",
     "Split": "cgstore.learn.split",
+    "TrainingSet": "cgstore.learn.trainset",
     "train": "cgstore.learn.fit",
     "validate": "cgstore.learn.validation",
 }
