@@ -26,9 +26,9 @@ from cgstore.errors import InputError, IntegrityError, StoreError
 from cgstore.exchange import write_potential
 from cgstore.learn.folder import read_curves, read_lock
 from cgstore.learn.settings import FitFile
-from cgstore.learn.split import Split
 from cgstore.readers.topologies import read_topology
 from cgstore.recipe import load_recipe
+from cgstore.splits.split import Split
 from cgstore.store.locations import redacted
 from cgstore.tables import Table
 

@@ -8,9 +8,9 @@ import typer
 from cgstore.cli.shell import Shell, align, command
 
 if TYPE_CHECKING:
-    from cgstore.learn.freezing import Pinned
-    from cgstore.learn.leakage import Leak, Report
-    from cgstore.learn.split import Split
+    from cgstore.splits.freezing import Pinned
+    from cgstore.splits.leakage import Leak, Report
+    from cgstore.splits.split import Split
 
 __all__ = ["app"]
 
@@ -26,8 +26,8 @@ File = Annotated[Path, typer.Argument(help="A split.", metavar="SPLIT.toml")]
 def show(shell: Shell, file: File) -> None:
     """List the datasets of each part, with their frames, times, composition and digest."""
     from cgstore.catalog import open_catalog, plain_text
-    from cgstore.learn.freezing import pin
-    from cgstore.learn.split import Split, members_of_parts
+    from cgstore.splits.freezing import pin
+    from cgstore.splits.split import Split, members_of_parts
 
     split, catalog = Split.load(file), open_catalog(shell.location())
     rows, lines = (
@@ -54,7 +54,7 @@ def check(
 ) -> int:
     """Look for leaks between the parts; exit code 1 when there are any."""
     from cgstore.catalog import open_catalog
-    from cgstore.learn.split import Split, find_leaks
+    from cgstore.splits.split import Split, find_leaks
 
     split = Split.load(file)
     with shell.progress():
@@ -77,8 +77,8 @@ def freeze(
 ) -> None:
     """Pin what a split means, and its datasets with their digests, in a lock beside the file."""
     from cgstore.catalog import open_catalog
-    from cgstore.learn.freezing import lock_path
-    from cgstore.learn.split import freeze
+    from cgstore.splits.freezing import lock_path
+    from cgstore.splits.split import freeze
 
     split, written = freeze(file, open_catalog(shell.location()), again=again)
     count = sum(len(rows) for rows in split.lock.parts.values()) if split.lock else 0

@@ -1,4 +1,4 @@
-"""Splits, loaders, potentials, training and validation; the only part that imports torch, and only when asked to."""
+"""Loaders, potentials, training and validation; the only part that imports torch, and only when asked to."""
 
 from importlib import import_module
 from typing import Any
@@ -9,7 +9,7 @@ _HOMES = {
     "Loader": "cgstore.learn.loader",
     "PairNetwork": "cgstore.learn.potential",
     "RowLoader": "cgstore.learn.rows",
-    "Split": "cgstore.learn.split",
+    "Split": "cgstore.splits.split",
     "TrainingSet": "cgstore.learn.trainset",
     "train": "cgstore.learn.fit",
     "validate": "cgstore.learn.validation",

@@ -9,8 +9,8 @@ import xarray as xr
 from cgstore.averages.keeping import NAME, VERSION, statistics_key
 from cgstore.averages.spec import Spec
 from cgstore.errors import InputError
-from cgstore.learn.members import Catalog
 from cgstore.learn.used import SHOWN, Used
+from cgstore.splits.members import Catalog
 
 __all__ = ["FeatureKeys", "Features", "changes_of_feature", "feature_keys"]
 

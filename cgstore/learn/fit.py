@@ -19,20 +19,21 @@ from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError, PhysicsError
-from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_bytes, write_json, write_tables
-from cgstore.learn.freezing import changes_of_meaning, lock_path, write_lock
+from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_tables
 from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
 from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork, Prior, prior_of
 from cgstore.learn.settings import BaselineTable, FitFile
 from cgstore.learn.source import spread_frames, temperature_of
-from cgstore.learn.split import Catalog, Member, PartName, Selection, Split, check_leak
 from cgstore.learn.structural import Place, StatePoint, train_structure
 from cgstore.learn.trainset import FILE as TRAINSET
 from cgstore.learn.trainset import TrainingSet, pinned_parts
 from cgstore.provenance import digest_of_file
+from cgstore.splits.freezing import changes_of_meaning, lock_path, write_lock
+from cgstore.splits.split import Catalog, Member, PartName, Selection, Split, check_leak
 from cgstore.tables import Table
+from cgstore.whole_files import write_bytes, write_json
 
 __all__ = ["Ingredients", "gather", "reference_of", "train"]
 

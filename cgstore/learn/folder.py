@@ -18,8 +18,7 @@ Every file is written beside its place and moved there, so none is ever half wri
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from cgstore.errors import InputError, IntegrityError
 from cgstore.plain_files import open_plain, read_plain
 from cgstore.provenance import digest_of_file
 from cgstore.tables import Table, interpolate
+from cgstore.whole_files import write_bytes, write_whole
 
 __all__ = [
     "UNFINISHED",
@@ -38,9 +38,7 @@ __all__ = [
     "read_lock",
     "read_tables",
     "write_arrays",
-    "write_bytes",
     "write_dataset",
-    "write_json",
     "write_rows",
     "write_tables",
 ]
@@ -150,7 +148,7 @@ def write_tables(path: Path, models: Mapping[str, Mapping[str, Table]], attrs: M
 
 def write_dataset(path: Path, ds: xr.Dataset) -> None:
     """Write a dataset as netCDF 3, which every netCDF reader opens."""
-    _place(path, lambda part: ds.to_netcdf(part, engine="scipy"))
+    write_whole(path, lambda part: ds.to_netcdf(part, engine="scipy"))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -160,11 +158,6 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write plain data."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-
-
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows with the same keys as CSV."""
     text = io.StringIO()
@@ -172,20 +165,3 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(path, text.getvalue().encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    _place(path, lambda part: part.write_bytes(content))
-
-
-def _place(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the place, sync, and move there."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

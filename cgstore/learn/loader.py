@@ -24,8 +24,8 @@ from cgstore.learn.ranks import rank_of
 from cgstore.learn.reading import BlockReader
 from cgstore.learn.schedule import Visit, share, steps, visits
 from cgstore.learn.source import FRAME_ARRAYS, open_source
-from cgstore.learn.split import Catalog, Selection
 from cgstore.learn.streams import Int
+from cgstore.splits.split import Catalog, Selection
 
 __all__ = ["Loader"]
 

@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError
-from cgstore.learn.fingerprint import times_of
-from cgstore.learn.folder import write_json
-from cgstore.learn.members import Catalog, Member
-from cgstore.learn.split import Selection, Split
 from cgstore.plain_files import read_plain
+from cgstore.splits.fingerprint import times_of
+from cgstore.splits.members import Catalog, Member
+from cgstore.splits.split import Selection, Split
+from cgstore.whole_files import write_json
 
 __all__ = ["Moments", "Normalisation", "fit_normalisation", "fit_table_normalisation"]
 

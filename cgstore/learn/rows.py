@@ -17,8 +17,8 @@ from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
 from cgstore.learn.plan import Plan, Series
 from cgstore.learn.ranks import rank_of
-from cgstore.learn.split import Catalog, Selection
 from cgstore.learn.streams import Int
+from cgstore.splits.split import Catalog, Selection
 
 __all__ = ["RowLoader"]
 

@@ -14,8 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.errors import InputError
-from cgstore.learn.split import Catalog, Member
 from cgstore.schema import SCHEMA
+from cgstore.splits.split import Catalog, Member
 from cgstore.store.decoding import StoredArray
 from cgstore.store.opening import open_arrays
 

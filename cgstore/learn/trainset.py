@@ -18,14 +18,14 @@ from typing import Any, Protocol
 from cgstore.documents import digest
 from cgstore.errors import InputError, IntegrityError
 from cgstore.learn.feature_keys import FeatureKeys, Features, changes_of_feature, feature_keys
-from cgstore.learn.folder import write_json
-from cgstore.learn.freezing import Pinned, pin
 from cgstore.learn.normalisation import Normalisation
 from cgstore.learn.plan import Plan
-from cgstore.learn.rules import PARTS
-from cgstore.learn.split import Catalog, Member, PartName, Split, members_of, members_of_parts
 from cgstore.learn.used import SHOWN, Used, changes_of_part, other_now
 from cgstore.plain_files import read_plain
+from cgstore.splits.freezing import Pinned, pin
+from cgstore.splits.rules import PARTS
+from cgstore.splits.split import Catalog, Member, PartName, Split, members_of, members_of_parts
+from cgstore.whole_files import write_json
 
 __all__ = ["FILE", "TrainingSet", "pinned_parts"]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cgstore.learn.members import Catalog, Member
-from cgstore.learn.rules import PartName
+from cgstore.splits.members import Catalog, Member
+from cgstore.splits.rules import PartName
 
 __all__ = ["SHOWN", "Used", "changes_of_part", "other_now"]
 

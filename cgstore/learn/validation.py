@@ -18,13 +18,14 @@ from cgstore.averages.spec import Spec, load_spec, rdf_parameters
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, PhysicsError
-from cgstore.learn.folder import read_curves, read_lock, read_tables, write_dataset, write_json, write_rows
+from cgstore.learn.folder import read_curves, read_lock, read_tables, write_dataset, write_rows
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.source import open_source, spread_frames, temperature_of
-from cgstore.learn.split import Catalog, Member, PartName, Split, members_of
 from cgstore.learn.trainset import TrainingSet
+from cgstore.splits.split import Catalog, Member, PartName, Split, members_of
 from cgstore.tables import Table
+from cgstore.whole_files import write_json
 
 __all__ = ["Row", "Validation", "highest_peak", "jackknife", "validate"]
 

@@ -20,8 +20,8 @@ from cgstore.learn.fit import train
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, read_tables
 from cgstore.learn.log import Log
 from cgstore.learn.settings import FitFile
-from cgstore.learn.split import Split, freeze
 from cgstore.learn.validation import validate
+from cgstore.splits.split import Split, freeze
 
 CATALOGS = Path(__file__).parents[2] / "catalogs"
 

@@ -13,7 +13,7 @@ from cgstore.errors import InputError, StoreError
 from cgstore.learn import source as sources
 from cgstore.learn.batches import Batches
 from cgstore.learn.loader import Loader
-from cgstore.learn.split import Split
+from cgstore.splits.split import Split
 
 
 class Entry:

@@ -12,7 +12,7 @@ from cgstore.catalog import open_catalog
 from cgstore.errors import InputError, IntegrityError
 from cgstore.learn import normalisation
 from cgstore.learn.normalisation import Moments, Normalisation, fit_normalisation, fit_table_normalisation
-from cgstore.learn.split import Split, freeze
+from cgstore.splits.split import Split, freeze
 
 SPLIT = {"train": [{"system": "a"}, {"system": "b", "stop": "10 ps"}], "heldout": [{"system": "c"}]}
 

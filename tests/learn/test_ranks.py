@@ -11,7 +11,7 @@ import torch
 
 import cgstore
 from cgstore.learn.loader import Loader
-from cgstore.learn.split import Split
+from cgstore.splits.split import Split
 
 SPLIT = Split.from_dict({"train": [{"dataset": "a/*"}, {"dataset": "b/*"}]})
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cgstore.errors import InputError
 from cgstore.learn.rows import RowLoader
-from cgstore.learn.split import Split
+from cgstore.splits.split import Split
 
 NAMES = [f"s{n:02d}/r1/cg" for n in range(30)]
 CATALOG = dict.fromkeys(NAMES)

@@ -11,7 +11,7 @@ from cgstore.errors import InputError, IntegrityError
 from cgstore.frames import Frames
 from cgstore.learn.loader import Loader
 from cgstore.learn.source import open_source, spread_frames, temperature_of
-from cgstore.learn.split import Member, Split
+from cgstore.splits.split import Member, Split
 
 NAME = "l150/r1/cg"
 

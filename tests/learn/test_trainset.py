@@ -16,10 +16,10 @@ from cgstore.errors import InputError, IntegrityError
 from cgstore.feature_tables import build_table, open_table
 from cgstore.frames import Frames
 from cgstore.learn import Loader, RowLoader, Split, feature_keys
-from cgstore.learn.freezing import lock_path
 from cgstore.learn.normalisation import fit_normalisation
-from cgstore.learn.split import freeze
 from cgstore.learn.trainset import FILE, TrainingSet
+from cgstore.splits.freezing import lock_path
+from cgstore.splits.split import freeze
 from cgstore.store.versions import stage
 
 TEXT = """

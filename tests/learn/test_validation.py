@@ -18,11 +18,11 @@ from cgstore.learn import feature_keys
 from cgstore.learn.folder import UNFINISHED, write_json, write_tables
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
-from cgstore.learn.split import Split
 from cgstore.learn.trainset import FILE as TRAINSET
 from cgstore.learn.trainset import TrainingSet
 from cgstore.learn.validation import highest_peak, jackknife, validate
 from cgstore.provenance import digest_of_file
+from cgstore.splits.split import Split
 
 
 @pytest.fixture

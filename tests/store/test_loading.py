@@ -8,7 +8,7 @@ import pytest
 from cgstore.catalog import open_catalog, write_catalog
 from cgstore.errors import IntegrityError
 from cgstore.learn.loader import Loader
-from cgstore.learn.split import Split
+from cgstore.splits.split import Split
 from cgstore.store.mirrors import local_store, write_lists
 
 NAMES = ("a/r1/cg", "b/r1/cg")

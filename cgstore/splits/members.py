@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from cgstore.documents import did_you_mean
 from cgstore.errors import CgstoreError, InputError, NotFound
 from cgstore.facets import check_question, column_of, facets_of, matcher, parse_questions
-from cgstore.learn.fingerprint import times_of
-from cgstore.learn.gaps import gap_of
-from cgstore.learn.rules import PARTS, Blocks, Gap, PartName, Promised, Rule, SplitFile, Systems, joined
-from cgstore.learn.time_blocks import cut
+from cgstore.splits.fingerprint import times_of
+from cgstore.splits.gaps import gap_of
+from cgstore.splits.rules import PARTS, Blocks, Gap, PartName, Promised, Rule, SplitFile, Systems, joined
+from cgstore.splits.time_blocks import cut
 
 __all__ = ["Catalog", "Member", "choose", "is_promised"]
 

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from cgstore.errors import InputError
-from cgstore.learn.split import Member, Split, check_leak, members_of
+from cgstore.splits.split import Member, Split, check_leak, members_of
 
 
 class Entry:

@@ -13,7 +13,7 @@ import xarray as xr
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError
 from cgstore.features import Kept, kept, read_kept
-from cgstore.learn.rules import Gap
+from cgstore.splits.rules import Gap
 from cgstore.store.locations import is_url
 
 __all__ = ["correlation_times", "gap_of"]

@@ -14,11 +14,11 @@ from typing import Any
 
 from cgstore.documents import digest
 from cgstore.errors import InputError, IntegrityError
-from cgstore.learn.fingerprint import times_of
-from cgstore.learn.folder import write_json
-from cgstore.learn.members import Catalog, Member
-from cgstore.learn.rules import PartName
 from cgstore.plain_files import read_plain
+from cgstore.splits.fingerprint import times_of
+from cgstore.splits.members import Catalog, Member
+from cgstore.splits.rules import PartName
+from cgstore.whole_files import write_json
 
 __all__ = ["Lock", "Pinned", "changes_of_data", "changes_of_meaning", "lock_path", "pin", "read_lock", "write_lock"]
 

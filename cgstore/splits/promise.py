@@ -11,8 +11,8 @@ from typing import Any
 
 from cgstore.documents import load_document
 from cgstore.errors import InputError
-from cgstore.learn.members import Catalog, Member, is_promised
-from cgstore.learn.rules import HeldoutFile, Promised
+from cgstore.splits.members import Catalog, Member, is_promised
+from cgstore.splits.rules import HeldoutFile, Promised
 from cgstore.store.locations import is_url
 
 __all__ = ["FILE", "Promise", "broken", "promises_of"]

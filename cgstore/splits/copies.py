@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgstore.learn.fingerprint import times_of
-from cgstore.learn.members import Member
+from cgstore.splits.fingerprint import times_of
+from cgstore.splits.members import Member
 
 __all__ = ["copied_frames"]
 

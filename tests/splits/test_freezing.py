@@ -9,9 +9,9 @@ import pytest
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError, IntegrityError
 from cgstore.frames import Frames
-from cgstore.learn.freezing import changes_of_meaning, lock_path
-from cgstore.learn.members import Member
-from cgstore.learn.split import Split, check_leak, find_leaks, freeze, members_of
+from cgstore.splits.freezing import changes_of_meaning, lock_path
+from cgstore.splits.members import Member
+from cgstore.splits.split import Split, check_leak, find_leaks, freeze, members_of
 from cgstore.store.versions import stage
 
 TEXT = """

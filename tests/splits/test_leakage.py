@@ -9,10 +9,10 @@ from cgstore.averages.keeping import kept_distributions
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
 from cgstore.frames import Frames
-from cgstore.learn import gaps
-from cgstore.learn.rules import Gap
-from cgstore.learn.split import Split, check_leak, find_leaks, members_of
-from cgstore.learn.state_points import near_pairs
+from cgstore.splits import gaps
+from cgstore.splits.rules import Gap
+from cgstore.splits.split import Split, check_leak, find_leaks, members_of
+from cgstore.splits.state_points import near_pairs
 from cgstore.store.versions import stage
 from cgstore.topology import Topology
 

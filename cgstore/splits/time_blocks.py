@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgstore.errors import InputError
-from cgstore.learn.rules import PartName
+from cgstore.splits.rules import PartName
 
 __all__ = ["cut", "least_gap"]
 

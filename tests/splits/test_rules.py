@@ -11,11 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cgstore.errors import InputError
-from cgstore.learn.leakage import look_for_leaks
-from cgstore.learn.members import Member
-from cgstore.learn.rules import Gap
-from cgstore.learn.split import Split, check_leak, members_of
-from cgstore.learn.time_blocks import cut
+from cgstore.splits.leakage import look_for_leaks
+from cgstore.splits.members import Member
+from cgstore.splits.rules import Gap
+from cgstore.splits.split import Split, check_leak, members_of
+from cgstore.splits.time_blocks import cut
 
 
 @dataclass

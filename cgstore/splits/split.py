@@ -1,6 +1,6 @@
 """Splits: which data a fit may learn from, what it may look at, and what it may never see.
 
-A split is a TOML file of rules (`cgstore.learn.rules`); frozen, it has a lock beside it that pins its members. Two
+A split is a TOML file of rules (`cgstore.splits.rules`); frozen, it has a lock beside it that pins its members. Two
 datasets of one run, at whatever level, are the same data. `Selection.members` is the one place where held-out data
 are refused, those of the split and those of the standing promise; the loader and the trainers get their datasets from
 nowhere else.
@@ -13,7 +13,7 @@ from typing import Any
 
 from cgstore.documents import digest, load_document, parse_document
 from cgstore.errors import InputError
-from cgstore.learn.freezing import (
+from cgstore.splits.freezing import (
     Lock,
     changes_of_data,
     changes_of_meaning,
@@ -22,10 +22,10 @@ from cgstore.learn.freezing import (
     read_lock,
     write_lock,
 )
-from cgstore.learn.leakage import MOST_LINES, Leak, Report, look_for_leaks
-from cgstore.learn.members import Catalog, Member, choose
-from cgstore.learn.promise import broken, promises_of
-from cgstore.learn.rules import PARTS, Blocks, Gap, PartName, Rule, SplitFile, Systems
+from cgstore.splits.leakage import MOST_LINES, Leak, Report, look_for_leaks
+from cgstore.splits.members import Catalog, Member, choose
+from cgstore.splits.promise import broken, promises_of
+from cgstore.splits.rules import PARTS, Blocks, Gap, PartName, Rule, SplitFile, Systems
 
 __all__ = [
     "Catalog",
@@ -214,7 +214,7 @@ def members_of_parts(split: Split, catalog: Catalog) -> dict[PartName, tuple[Mem
 
 
 def find_leaks(split: Split, catalog: Catalog, *, deep: bool = False) -> Report:
-    """Return what the parts of a split have in common, and what is only near; see `cgstore.learn.leakage`.
+    """Return what the parts of a split have in common, and what is only near; see `cgstore.splits.leakage`.
 
     Parameters
     ----------

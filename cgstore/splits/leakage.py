@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from cgstore.errors import InputError
-from cgstore.learn.copies import copied_frames
-from cgstore.learn.fingerprint import Fingerprint, fingerprint
-from cgstore.learn.gaps import correlation_times, gap_of
-from cgstore.learn.members import Catalog, Member
-from cgstore.learn.promise import Promise, broken
-from cgstore.learn.rules import Gap, PartName
-from cgstore.learn.state_points import near_pairs
-from cgstore.learn.time_blocks import least_gap
+from cgstore.splits.copies import copied_frames
+from cgstore.splits.fingerprint import Fingerprint, fingerprint
+from cgstore.splits.gaps import correlation_times, gap_of
+from cgstore.splits.members import Catalog, Member
+from cgstore.splits.promise import Promise, broken
+from cgstore.splits.rules import Gap, PartName
+from cgstore.splits.state_points import near_pairs
+from cgstore.splits.time_blocks import least_gap
 
 __all__ = ["MOST_LINES", "Leak", "Report", "look_for_leaks"]
 
