@@ -12,6 +12,7 @@ from cgstore.cli.learn import app as learn
 from cgstore.cli.recipes import app as recipes
 from cgstore.cli.results import app as results
 from cgstore.cli.shell import INTERRUPTED, complain
+from cgstore.cli.simulate import app as simulate
 from cgstore.cli.splits import app as splits
 from cgstore.cli.tables import app as tables
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(data)
 app.add_typer(card)
+app.add_typer(simulate)
 app.add_typer(results)
 app.add_typer(learn)
 app.add_typer(splits, name="split", help="Look at a split, check it for leaks, freeze it.", rich_help_panel="Learn")

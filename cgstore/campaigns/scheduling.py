@@ -1,0 +1,81 @@
+"""Scheduling: the systems of a campaign on the cores of this machine or on a Dask cluster, in any order.
+
+Processes live for the whole campaign and take one system after the other, so that engines are loaded once. A system is
+one task: it takes seconds, and what is finished is in the archive whatever happens to the others.
+"""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cgstore.campaigns.campaign import Campaign
+from cgstore.campaigns.planning import Planned
+from cgstore.campaigns.running import Record, run_system
+from cgstore.errors import InputError, MissingExtra
+
+__all__ = ["run_systems"]
+
+
+def run_systems(
+    items: Sequence[Planned],
+    campaign: Campaign,
+    archive: Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    again: bool = False,
+) -> Iterator[Record]:
+    """Run systems and yield their records as they are finished.
+
+    Parameters
+    ----------
+    jobs : processes of this machine; with one the systems run in this process
+    scheduler : address of a Dask scheduler whose workers see the same archive; `jobs` is of no concern then
+    again : replace what is there
+
+    Raises
+    ------
+    InputError : no scheduler answers
+    MissingExtra : an engine, or distributed, is not installed
+    """
+    work = partial(run_system, campaign=campaign, archive=archive.absolute(), again=again)
+    if scheduler and items:
+        yield from _on_cluster(work, items, scheduler)
+    elif jobs == 1 or len(items) < 2:
+        yield from map(work, items)
+    else:
+        yield from _in_processes(work, items, min(jobs, len(items)))
+
+
+def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Record]:
+    """Run systems in processes of this machine; whoever stops listening stops those that have not begun."""
+    # Started afresh: engines have threads, which a fork would lose.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_cluster(work: Any, items: Sequence[Planned], scheduler: str) -> Iterator[Record]:
+    """Run each system as one task of a Dask cluster."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise MissingExtra.of("distributed", extra="distributed", purpose="--scheduler") from error
+    try:
+        client = Client(scheduler, timeout=20)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(f"scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+    with client:
+        futures = [client.submit(work, item, pure=False) for item in items]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            client.cancel(futures)
