@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from cgstore.campaigns.kinds import KINDS, Kind, kind_of
-from cgstore.documents import Document, did_you_mean, digest, load_document, parse_document
+from cgstore.documents import Document, did_you_mean, digest, load_document, parse_document, toml_value
 from cgstore.errors import InputError
 from cgstore.recipe import Count, Name
 from cgstore.units import UNITS, parse_quantity
@@ -52,7 +52,21 @@ class _Sweep(Document):
     method: Annotated[str, _one_of(METHODS)]
     seed: Annotated[int, Field(ge=0, strict=True)] = 1
     parameters: dict[str, tuple[str, ...]] = Field(default={})  # grid: values; sample: lower and upper end
+    powers: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default={})  # sample: even in this power
     points: tuple[dict[str, str], ...] = ()  # list
+
+    @field_validator("powers")
+    @classmethod
+    def _of_a_sample(cls, powers: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        """Check that there is a sample that can be even in these powers."""
+        if powers and info.data.get("method") != "sample":
+            raise ValueError(f"found {toml_value(powers)}, expected none: only a sample can be even in a power")
+        for name, power in powers.items():
+            if name not in (known := info.data.get("parameters", {})):
+                raise ValueError(f'found "{name}", which is not in sweep.parameters{did_you_mean(name, known)}')
+            if power == 0:
+                raise ValueError(f"found {name} = 0, expected a power that is not zero")
+        return powers
 
     @field_validator("points")
     @classmethod
@@ -87,8 +101,9 @@ class _CampaignFile(Document):
 class Campaign:
     """One size of a campaign, checked; plain data that travels to other processes.
 
-    `ranges` are the ends of each parameter for a sample, `values` those of a grid, `points` those of a list; `prefix`
-    begins the names of the systems and is the folder in the archive. `digest` names the meaning of all but the size.
+    `values` are those of a grid, or the ends of the ranges of a sample, which is even in its `powers`; `points` are those
+    of a list. `prefix` begins the names of the systems and is the folder in the archive. `digest` names the meaning of
+    all but the size.
     """
 
     name: str
@@ -99,6 +114,7 @@ class Campaign:
     method: str
     seed: int
     values: dict[str, tuple[float, ...]]
+    powers: dict[str, float]
     points: tuple[Point, ...]
     settings: Document
     systems: int | None
@@ -144,6 +160,7 @@ def load_campaign(path: Path | str, *, size: str = "small") -> Campaign:
         "method": file.sweep.method,
         "seed": file.sweep.seed,
         "values": values,
+        "powers": file.sweep.powers,
         "points": points,
         "settings": settings.model_dump(mode="json"),
     }
@@ -156,6 +173,7 @@ def load_campaign(path: Path | str, *, size: str = "small") -> Campaign:
         method=file.sweep.method,
         seed=file.sweep.seed,
         values=values,
+        powers=file.sweep.powers,
         points=tuple(points),
         settings=settings,
         systems=chosen.systems,

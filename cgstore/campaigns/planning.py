@@ -37,8 +37,9 @@ def plan_systems(campaign: Campaign) -> list[Planned]:
     Notes
     -----
     A sample are the points of a Sobol sequence, shifted by one random vector of its seed (Cranley and Patterson 1976,
-    doi:10.1137/0713071): any beginning of it covers the ranges evenly, so more systems can be added later. A grid runs
-    through the last parameter first. A point that stands twice in a list is simulated twice, with another seed.
+    doi:10.1137/0713071): any beginning of it covers the ranges evenly, or those of a power of a parameter, so more
+    systems can be added later. A grid runs through the last parameter first. A point that stands twice in a list is
+    simulated twice, with another seed.
 
     Examples
     --------
@@ -105,9 +106,10 @@ def _sampled(campaign: Campaign) -> Iterator[Point]:
     from scipy.stats import qmc
 
     names = sorted(campaign.values)  # the order in the file has no meaning
-    low, high = np.array([campaign.values[name] for name in names]).T
+    power = np.array([campaign.powers.get(name, 1.0) for name in names])
+    low, high = np.array([campaign.values[name] for name in names]).T ** power
     shift = np.random.Generator(np.random.Philox(campaign.seed)).random(len(names))
     sequence = qmc.Sobol(len(names), scramble=False)
     for _ in range(2**30 // _BLOCK):
-        for numbers in low + (sequence.random(_BLOCK) + shift) % 1.0 * (high - low):
+        for numbers in (low + (sequence.random(_BLOCK) + shift) % 1.0 * (high - low)) ** (1 / power):
             yield {name: float(f"{number:.6g}") for name, number in zip(names, numbers, strict=True)}

@@ -5,6 +5,8 @@ one task: it takes seconds, and what is finished is in the archive whatever happ
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -53,13 +55,26 @@ def run_systems(
 def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Record]:
     """Run systems in processes of this machine; whoever stops listening stops those that have not begun."""
     # Started afresh: engines have threads, which a fork would lose.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
             for future in as_completed(futures):
                 yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is dead; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # what is half finished is a stage without a lock, which the next run sweeps
+
+    threading.Thread(target=watch, name="cgstore-parent", daemon=True).start()
 
 
 def _on_cluster(work: Any, items: Sequence[Planned], scheduler: str) -> Iterator[Record]:

@@ -81,6 +81,14 @@ def test_a_sample_is_decided_by_its_seed_and_leaves_out_what_is_not_stable(write
         assert reduced > 1.32 or 64 * (point["sigma"] / point["edge"]) ** 3 > 0.4
 
 
+def test_a_sample_can_be_even_in_a_power(write_campaign):
+    changes = {"method": "sample", "points": [], "parameters": {**SAMPLE, "temperature": ["450 K", "500 K"]}}
+    changes |= {"parameters": changes["parameters"] | {"epsilon": ["0.5 kJ/mol", "1 kJ/mol"]}, "powers": {"edge": -3}}
+    items = plan_systems(load_campaign(write_campaign(sweep=changes, size__small={"systems": 256})))
+    density = np.sort([item.parameters["edge"] ** -3 for item in items])  # nothing is left out in these ranges
+    assert density == pytest.approx(np.linspace(3.0**-3, 1.8**-3, 256), abs=0.02 * 1.8**-3)
+
+
 def test_points_that_are_left_out_are_named_with_the_reason(write_campaign):
     points = [
         POINT,
@@ -112,6 +120,9 @@ def test_points_that_are_left_out_are_named_with_the_reason(write_campaign):
         ("sweep", {"points": [{**POINT, "edge": "-1 nm"}]}, "expected more than 0 nm"),
         ("sweep", {"points": [{"sigma": "1 nm"}]}, "sweep.points[0].edge   missing"),
         ("sweep", {"points": []}, "it needs points"),
+        ("sweep", {"powers": {"edge": -3}}, "only a sample"),
+        ("sweep", {"method": "sample", "points": [], "parameters": SAMPLE, "powers": {"egde": -3}}, 'mean "edge"'),
+        ("sweep", {"method": "sample", "points": [], "parameters": SAMPLE, "powers": {"edge": 0}}, "not zero"),
         ("sweep", {"method": "sample", "points": [], "parameters": {**SAMPLE, "edge": ["3 nm", "2 nm"]}}, "the lower"),
         ("size__tiny", {"systems": 1}, 'no [size.small]; known are tiny'),
         ("size__small", {"systems": 0}, "1 or more"),

@@ -71,14 +71,19 @@ def test_what_is_finished_is_not_repeated_and_what_is_missing_is_run(write_campa
     assert simulate(path, size="full", jobs=1, store="another").ingested == 3
 
 
-def test_a_killed_campaign_leaves_nothing_half_finished_and_goes_on(write_campaign):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_killed_campaign_leaves_nothing_half_finished_and_goes_on(write_campaign, jobs):
+    psutil = pytest.importorskip("psutil")
     path = write_campaign(systems=3, settings={"equilibration": 30_000})
-    words = [sys.executable, "-m", "cgstore", "simulate", str(path), "--jobs", "1"]
+    words = [sys.executable, "-m", "cgstore", "simulate", str(path), "--jobs", str(jobs)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         limit = time.monotonic() + 60
         while not list(Path().glob("archive/tiny/.stage-*/")) and time.monotonic() < limit:
             time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []  # nobody waits for work for ever
     short = write_campaign(systems=3)
     finished = [name for name in os.listdir("archive/tiny") if not name.startswith(".")]
     assert finished == []
