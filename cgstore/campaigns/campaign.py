@@ -101,9 +101,9 @@ class _CampaignFile(Document):
 class Campaign:
     """One size of a campaign, checked; plain data that travels to other processes.
 
-    `values` are those of a grid, or the ends of the ranges of a sample, which is even in its `powers`; `points` are those
-    of a list. `prefix` begins the names of the systems and is the folder in the archive. `digest` names the meaning of
-    all but the size.
+    `values` are those of a grid, or the ends of the ranges of a sample, which is even in its `powers`; `points` are
+    those of a list. `prefix` begins the names of the systems and is the folder in the archive. `digest` names the
+    meaning of all but the size.
     """
 
     name: str
