@@ -17,6 +17,9 @@ CUTOFF, EDGE, PARTICLES = 0.8, 1.88, 64
 TEMPERATURES = (130, 150, 170)
 
 
+collect_ignore = ["_lightning.py", "_one_rank.py"]  # programs that tests run; the first needs a package of its own
+
+
 def _truth() -> Table:
     r = np.arange(0.25, CUTOFF + 0.002, 0.002)
     return table_of(r, 4.0 * ((0.34 / r) ** 12 - (0.34 / r) ** 6), CUTOFF)
