@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from cgstore.documents import Document
-from cgstore.errors import CgstoreError
+from cgstore.documents import Document, did_you_mean
+from cgstore.errors import CgstoreError, InputError
 
 __all__ = ["KINDS", "EngineFailure", "Kind", "Outcome", "kind_of"]
 
@@ -60,5 +60,17 @@ class Kind(Protocol):
 
 
 def kind_of(name: str) -> Kind:
-    """Return the module of a kind of campaign; imported now, because some need engines."""
+    """Return the module of a kind of campaign; imported now, because each needs other packages.
+
+    Raises
+    ------
+    InputError : there is no such kind
+
+    Examples
+    --------
+    >>> sorted(kind_of("lennard_jones").PARAMETERS)
+    ['edge', 'epsilon', 'sigma', 'temperature']
+    """
+    if name not in KINDS:
+        raise InputError(f"found the kind {name!r} of campaign{did_you_mean(name, KINDS)}")
     return cast(Kind, import_module(f"cgstore.campaigns.{name}"))

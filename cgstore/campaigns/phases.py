@@ -16,8 +16,8 @@ __all__ = ["Structure", "structure"]
 _FRAMES = 20  # so many are enough: they are far apart
 _PEAK = (5.0, 9.0)  # k σ around the first peak of a dense liquid
 _DENSE = 0.6  # ρ*; nothing thinner can be a crystal that fills the box
-_SEPARATED = 10.0  # of the longest waves; near the critical point a single fluid of 343 particles reaches 5
-_FROZEN = 15.0  # of a single wave vector; chance makes 6 of 3 when thousands of vectors have 20 frames each
+_SEPARATED = 10.0  # of the longest waves; beside vapour we saw 20 to 120, in a fluid near the critical point 3
+_FROZEN = 15.0  # of a single wave vector; we saw 154 and 272 in crystals, and chance makes 5 of the 3 of a liquid
 
 Float = NDArray[np.float64]
 
