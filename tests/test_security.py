@@ -68,9 +68,6 @@ ALLOWED = {
     ("subprocess", "campaigns/fluid_lammps.py"): "runs LAMMPS on input that is written here; no shell",
     ("multiprocessing", "campaigns/scheduling.py"): "processes of its own; nothing that was read is unpickled",
     ("multiprocessing", "feature_tables/computing.py"): "processes of its own; nothing that was read is unpickled",
-    ("multiprocessing", "campaigns/scheduling.py"): "processes of its own; nothing that was read is unpickled",
-    ("import_module", "campaigns/kinds.py"): "names of a tuple in the same file",
-    ("subprocess", "campaigns/fluid_lammps.py"): "LAMMPS on PATH, its script written from numbers that were checked",
 }
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "dbm", "code", "codeop", "pty"}
 CALLS = {
