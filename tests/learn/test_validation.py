@@ -15,7 +15,7 @@ from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError
 from cgstore.frames import Frames
 from cgstore.learn import feature_keys
-from cgstore.learn.folder import UNFINISHED, write_json, write_tables
+from cgstore.learn.folder import UNFINISHED, write_tables
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.trainset import FILE as TRAINSET
@@ -23,6 +23,7 @@ from cgstore.learn.trainset import TrainingSet
 from cgstore.learn.validation import highest_peak, jackknife, validate
 from cgstore.provenance import digest_of_file
 from cgstore.splits.split import Split
+from cgstore.whole_files import write_json
 
 
 @pytest.fixture
