@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from cgstore.campaigns.campaign import Campaign
 from cgstore.campaigns.planning import Planned
 from cgstore.campaigns.running import Record, run_system
-from cgstore.errors import InputError, MissingExtra
+from cgstore.errors import CgstoreError, InputError, MissingExtra
 
 __all__ = ["run_systems"]
 
@@ -42,6 +43,7 @@ def run_systems(
     ------
     InputError : no scheduler answers
     MissingExtra : an engine, or distributed, is not installed
+    CgstoreError : a process was killed
     """
     work = partial(run_system, campaign=campaign, archive=archive.absolute(), again=again)
     if scheduler and items:
@@ -61,6 +63,11 @@ def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Re
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise CgstoreError(
+                "a process of the campaign was killed, perhaps for want of memory; what is finished stays, the same "
+                "command goes on, with a smaller --jobs if need be"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -140,7 +140,7 @@ def test_the_equation_of_state_is_the_published_one():
         assert kolafa_nezbeda(1.3, density) == (pytest.approx(energy, abs=1e-5), pytest.approx(pressure, abs=1e-5))
 
 
-@pytest.mark.parametrize(("temperature", "density", "production"), [(1.0, 0.8, 20_000), (2.0, 0.5, 8_000)])
+@pytest.mark.parametrize(("temperature", "density", "production"), [(1.0, 0.8, 12_000), (2.0, 0.5, 6_000)])
 def test_energy_and_pressure_are_those_of_the_equation_of_state(temperature, density, production):
     what, found = long_run(temperature, density, production)
     energy = (found.energy + tails(what)[0]) / what.particles / EPSILON
@@ -157,7 +157,7 @@ def test_g_of_r_is_that_of_lammps_within_errors():
     rows = [line.split() for line in REFERENCE.read_text().splitlines() if not line.startswith("#")]
     blocks = np.array([row for row in rows if len(row) == 3], float).reshape(10, 60, 3)
     wanted, wanted_error = blocks[:, :, 2].mean(axis=0), blocks[:, :, 2].std(axis=0, ddof=1) / np.sqrt(10)
-    what, found = long_run(1.0, 0.8, 20_000)
+    what, found = long_run(1.0, 0.8, 12_000)
     ds = xr.Dataset(
         {
             "position": (("frame", "particle", "xyz"), found.frames.position),

@@ -20,7 +20,7 @@ from cgstore.campaigns.kinds import EngineFailure
 from cgstore.campaigns.simulating import simulate
 from cgstore.catalog import open_catalog
 from cgstore.cli.app import main
-from cgstore.errors import InputError, MissingExtra
+from cgstore.errors import CgstoreError, InputError, MissingExtra
 
 ENGINES = [pytest.param("lammps", marks=pytest.mark.skipif(lammps_program() is None, reason="no LAMMPS")), "openmm"]
 
@@ -34,7 +34,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def systems(archive: Path = Path("archive/tiny")) -> dict[str, int]:
     """Return the folders of a campaign with the time of their record."""
-    return {path.name: (path / "record.json").stat().st_mtime_ns for path in archive.iterdir()}
+    return {path.parent.name: path.stat().st_mtime_ns for path in archive.glob("[!.]*/record.json")}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -88,7 +88,11 @@ def test_a_killed_campaign_leaves_nothing_half_finished_and_goes_on(write_campai
     finished = [name for name in os.listdir("archive/tiny") if not name.startswith(".")]
     assert finished == []
     assert simulate(short, jobs=1).run == 3
-    assert sorted(systems()) == ["tiny_00000", "tiny_00001", "tiny_00002"]  # the stage of the dead one is swept
+    assert sorted(os.listdir("archive/tiny")) == [
+        "tiny_00000",
+        "tiny_00001",
+        "tiny_00002",
+    ]  # the stage of the dead one is swept
 
 
 def test_a_stopped_campaign_keeps_what_was_finished(write_campaign):
@@ -116,6 +120,21 @@ def test_two_processes_and_two_dask_workers_make_the_same_systems(write_campaign
     assert (done.run, done.ingested) == (3, 3)
     ours, theirs = ([row["parameters"] for row in open_catalog(name).rows()] for name in ("store", "there-store"))
     assert ours == theirs
+
+
+def test_a_process_that_is_killed_is_one_message_and_what_was_finished_stays(write_campaign):
+    psutil = pytest.importorskip("psutil")
+    path = write_campaign(systems=3, settings={"equilibration": 10_000})
+
+    def shoot(name: str, done: int, total: int) -> None:
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    with pytest.raises(CgstoreError, match="a process of the campaign was killed"):
+        simulate(path, jobs=2, progress=shoot)
+    assert 1 <= len(systems()) <= 2
+    assert not Path("store").exists()
 
 
 def test_a_scheduler_that_is_not_there_is_an_input_error(write_campaign):
