@@ -4,11 +4,12 @@ Processes live for the whole campaign and take one system after the other, so th
 one task: it takes seconds, and what is finished is in the archive whatever happens to the others.
 """
 
+import itertools
 import multiprocessing
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -59,10 +60,14 @@ def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Re
     # Started afresh: engines have threads, which a fork would lose.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
-        futures = [pool.submit(work, item) for item in items]
+        waiting = iter(items)
+        # No more at a time than there are processes: what a pool has taken it does not give back when it is stopped.
+        running = {pool.submit(work, item) for item in itertools.islice(waiting, jobs)}
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(work, item) for item in itertools.islice(waiting, len(done))}
+                yield from (future.result() for future in done)
         except BrokenProcessPool as error:
             raise CgstoreError(
                 "a process of the campaign was killed, perhaps for want of memory; what is finished stays, the same "
