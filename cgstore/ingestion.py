@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from cgstore.catalog import write_catalog
+from cgstore.clusters import client_of
 from cgstore.copying import Plan, copy_frames, open_plan
-from cgstore.errors import ConflictError, InputError, MissingExtra
+from cgstore.errors import ConflictError, InputError
 from cgstore.provenance import begins_with, same_description, what_changed
 from cgstore.recipe import Recipe, Run, load_recipe
 from cgstore.store.integrity import Manifest, list_versions, read_manifest, version_folder
@@ -135,15 +136,7 @@ def _in_threads(work: "_Work", tasks: list[tuple[Recipe, Run]], progress: Progre
 
 def _on_cluster(work: "_Work", tasks: list[tuple[Recipe, Run]], scheduler: str) -> list[RunSummary]:
     """Ingest each run as one task of a Dask cluster."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise MissingExtra.of("distributed", extra="distributed", purpose="--scheduler") from error
-    try:
-        client = Client(scheduler, timeout=20)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(f"scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
-    with client:
+    with client_of(scheduler) as client:
         futures = [client.submit(work, item, run, _silent, pure=False) for item, run in tasks]
         return list(client.gather(futures))
 

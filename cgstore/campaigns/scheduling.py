@@ -18,7 +18,8 @@ from typing import Any
 from cgstore.campaigns.campaign import Campaign
 from cgstore.campaigns.planning import Planned
 from cgstore.campaigns.running import Record, run_system
-from cgstore.errors import CgstoreError, InputError, MissingExtra
+from cgstore.clusters import client_of
+from cgstore.errors import CgstoreError
 
 __all__ = ["run_systems"]
 
@@ -91,15 +92,9 @@ def _end_with_parent() -> None:
 
 def _on_cluster(work: Any, items: Sequence[Planned], scheduler: str) -> Iterator[Record]:
     """Run each system as one task of a Dask cluster."""
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise MissingExtra.of("distributed", extra="distributed", purpose="--scheduler") from error
-    try:
-        client = Client(scheduler, timeout=20)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(f"scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
-    with client:
+    with client_of(scheduler) as client:
+        from distributed import as_completed
+
         futures = [client.submit(work, item, pure=False) for item in items]
         try:
             for future in as_completed(futures):
