@@ -3,6 +3,7 @@
 Inside cgstore every number is in nm, ps, kJ/mol, u, e, K, bar, degree; this is the only module that converts.
 """
 
+import math
 import re
 from functools import cache
 from typing import Any
@@ -50,7 +51,7 @@ def parse_quantity(text: object, kind: str) -> float:
 
     Raises
     ------
-    InputError : no string, no number, no unit, or a unit of another kind
+    InputError : no string, no number or one that is too large, no unit, or a unit of another kind
 
     Examples
     --------
@@ -74,5 +75,7 @@ def parse_quantity(text: object, kind: str) -> float:
         number = float(quantity.to(unit.replace("/mol", " / mole")).magnitude)
     except (pint.PintError, ArithmeticError, AttributeError, TypeError, ValueError, AssertionError) as error:
         raise InputError(hint) from error
+    if not math.isfinite(number):  # "1e400 ns"
+        raise InputError(f"found {text!r}, expected {article} {kind} that is not too large to be a number")
     # Unit conversion leaves one or two ulp; what the user typed has at most 12 digits.
     return float(f"{number:.12g}")

@@ -223,6 +223,7 @@ REFUSED = [
         "run",
         "each run needs its own name",
     ),
+    ('discard    = "0.5 ns"', 'discard    = "1e400 ns"', "run[0].discard", "too large to be a number"),
     ("[[run]]", "[system.parameters]\nsigma = [nan]\n[[run]]", "system.parameters.sigma[0]", "finite"),
 ]
 
