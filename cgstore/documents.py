@@ -15,7 +15,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
 from cgstore.errors import InputError
 from cgstore.plain_files import read_plain
@@ -29,6 +29,7 @@ __all__ = [
     "Mass",
     "Pressure",
     "Temperature",
+    "TextFile",
     "Time",
     "did_you_mean",
     "digest",
@@ -57,6 +58,22 @@ Energy = Annotated[float, _quantity("energy")]
 Temperature = Annotated[float, _quantity("temperature")]
 Angle = Annotated[float, _quantity("angle")]
 Pressure = Annotated[float, _quantity("pressure")]
+
+
+def _content(value: object, info: ValidationInfo) -> str:
+    """Read the file that a document names."""
+    folder = (info.context or {}).get("folder")
+    if not isinstance(value, str) or folder is None:
+        raise ValueError(f"found {value!r}, expected the name of a file beside this one")
+    try:
+        return read_plain(folder / value, most=_MOST_BYTES).decode("utf-8")
+    except OSError as error:
+        raise ValueError(f'found "{value}", which cannot be read in {folder}: {error.strerror or error}') from error
+    except ValueError as error:
+        raise ValueError(f'found "{value}", which is not text') from error
+
+
+TextFile = Annotated[str, BeforeValidator(_content)]  # written as a name relative to the document, read as its content
 
 Model = TypeVar("Model", bound=Document)
 
@@ -143,11 +160,11 @@ def load_document(path: Path, model: type[Model]) -> Model:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # a number of 5000 digits is not a TOMLDecodeError
         raise InputError(f"{path}: not a TOML file: {error}") from error
-    return parse_document(content, model, where=str(path))
+    return parse_document(content, model, where=str(path), folder=path.parent)
 
 
-def parse_document(content: dict[str, Any], model: type[Model], *, where: str) -> Model:
-    """Check plain data against `model`; `where` opens the error message.
+def parse_document(content: dict[str, Any], model: type[Model], *, where: str, folder: Path | None = None) -> Model:
+    """Check plain data against `model`; `where` opens the error message, files it names are sought in `folder`.
 
     Raises
     ------
@@ -156,7 +173,7 @@ def parse_document(content: dict[str, Any], model: type[Model], *, where: str) -
     problems = _not_plain(content, "", 0)
     try:
         if not problems:
-            return model.model_validate(content)
+            return model.model_validate(content, context={"folder": folder})
     except ValidationError as error:
         problems = [_explain(problem, model) for problem in error.errors(include_url=False)]
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"

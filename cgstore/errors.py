@@ -7,7 +7,8 @@
     ├── StoreError    (OSError)       exit 1
     │   ├── IntegrityError            exit 1   bytes of the store are lost or changed
     │   └── ConflictError             exit 1   somebody else published the same version first
-    └── MissingExtra  (ImportError)   exit 1   an optional package is not installed
+    ├── MissingExtra  (ImportError)   exit 1   an optional package is not installed
+    └── EngineFailure                 exit 1   an engine of simulations gave up on a system
 
 A message says where, what was found, what was expected and what to do.
 """
@@ -15,6 +16,7 @@ A message says where, what was found, what was expected and what to do.
 __all__ = [
     "CgstoreError",
     "ConflictError",
+    "EngineFailure",
     "InputError",
     "IntegrityError",
     "MissingExtra",
@@ -71,3 +73,7 @@ class MissingExtra(CgstoreError, ImportError):
     def of(cls, package: str, *, extra: str, purpose: str) -> "MissingExtra":
         """Make the one-line message: what is missing, why it is needed, how to get it."""
         return cls(f'{purpose} needs {package}, which is not installed; pip install "cgstore[{extra}]"')
+
+
+class EngineFailure(CgstoreError):
+    """An engine gave up on one system, which a campaign marks as failed."""

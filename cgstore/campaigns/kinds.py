@@ -1,40 +1,50 @@
 """Kinds of campaigns: what a module has to provide to be swept over, and the list of those that do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from cgstore.documents import Document, did_you_mean
-from cgstore.errors import CgstoreError, InputError
+from cgstore.errors import InputError
 
-__all__ = ["KINDS", "EngineFailure", "Kind", "Outcome", "kind_of"]
+__all__ = ["KINDS", "Kind", "Outcome", "Point", "Run", "kind_of"]
 
 KINDS = ("lennard_jones",)
 
 
-class EngineFailure(CgstoreError):
-    """An engine gave up on one system, which is marked as failed; the campaign goes on."""
+Point = dict[str, float | str]  # parameters of a system: numbers in the units of cgstore, words
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A trajectory that a simulation left in its folder; `discard` is when it is equilibrated, in ps."""
+
+    discard: float
+    name: str = "r1"
+    topology: str = "system.gro"
+    trajectory: str = "trajectory.xtc"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one simulation, whose files lie in its folder.
 
-    `failure` is empty, or one word and a reason, such as "frozen: …"; `discard` is when production is equilibrated;
-    `system` are entries of `[system]` of the recipe, `mapping` and `masses` its tables of that name.
+    `failure` is empty, or one word and a reason, such as "frozen: …". `system` are entries of `[system]` of the recipe,
+    `mapping`, `masses` and `levels` what it says under these names. `mapping_files` are texts by the names that
+    `mapping` has for them.
     """
 
     failure: str
     engine: str  # name, version, platform
-    discard: float  # ps
     measured: dict[str, Any]  # plain data: means, errors, what the failure was judged by
     system: dict[str, Any]
     mapping: dict[str, str]
-    masses: dict[str, str]
-    topology: str = "system.gro"
-    trajectory: str = "trajectory.xtc"
+    runs: tuple[Run, ...]
+    masses: dict[str, str] = field(default_factory=dict)
+    levels: tuple[str, ...] = ("cg",)
+    mapping_files: dict[str, str] = field(default_factory=dict)
 
 
 class Kind(Protocol):
@@ -42,7 +52,17 @@ class Kind(Protocol):
 
     @property
     def PARAMETERS(self) -> Mapping[str, str]:
-        """What can be swept: name → kind of quantity, as in `cgstore.units`."""
+        """What can be swept: name → kind of quantity, as in `cgstore.units`, or "number", or "word"."""
+        ...
+
+    @property
+    def DEFAULTS(self) -> Mapping[str, float | str]:
+        """Those parameters that a file may leave out."""
+        ...
+
+    @property
+    def ENGINES(self) -> tuple[str, ...]:
+        """What can run it; the first is what "auto" prefers where it is installed."""
         ...
 
     @property
@@ -50,11 +70,11 @@ class Kind(Protocol):
         """What all systems of a campaign have in common: the table `[settings]`."""
         ...
 
-    def refused(self, point: Mapping[str, float], settings: Any) -> str:
+    def refused(self, point: Mapping[str, Any], settings: Any) -> str:
         """Say why a point should not be simulated; empty when it should."""
         ...
 
-    def simulate(self, point: Mapping[str, float], settings: Any, *, seed: int, engine: str, folder: Path) -> Outcome:
+    def simulate(self, point: Mapping[str, Any], settings: Any, *, seed: int, engine: str, folder: Path) -> Outcome:
         """Simulate one system and leave its files in an empty folder."""
         ...
 

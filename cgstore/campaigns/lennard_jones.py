@@ -10,22 +10,24 @@ from pydantic import Field, field_validator
 
 from cgstore.averages.series import mean_of_series
 from cgstore.campaigns.equilibrium import settled_from
-from cgstore.campaigns.fluid import Fluid, Trajectory, pressure_of, tails
-from cgstore.campaigns.fluid_lammps import lammps_program, lammps_trajectory
-from cgstore.campaigns.fluid_openmm import openmm_trajectory
-from cgstore.campaigns.kinds import Outcome
+from cgstore.campaigns.kinds import Outcome, Run
 from cgstore.campaigns.phases import structure
 from cgstore.campaigns.states import CRITICAL_TEMPERATURE, TRIPLE_TEMPERATURE, freezing_density, liquid_density
 from cgstore.documents import Document, Mass
+from cgstore.engines.fluid import Fluid, Trajectory, pressure_of, tails
+from cgstore.engines.fluid_lammps import lammps_program, lammps_trajectory
+from cgstore.engines.fluid_openmm import openmm_trajectory
 from cgstore.topology import Topology
 from cgstore.units import BOLTZMANN
 from cgstore.writers.contents import Contents
 from cgstore.writers.gro import write_gro
 from cgstore.writers.xtc import write_xtc
 
-__all__ = ["PARAMETERS", "Settings", "fluid_of", "refused", "simulate"]
+__all__ = ["DEFAULTS", "ENGINES", "PARAMETERS", "Settings", "fluid_of", "refused", "simulate"]
 
 PARAMETERS = {"sigma": "length", "epsilon": "energy", "temperature": "temperature", "edge": "length"}
+DEFAULTS: dict[str, float | str] = {}
+ENGINES = ("lammps", "openmm")
 
 _NAME = "LJ"
 _FRAMES = 32  # at least: fewer do not show a drift
@@ -115,7 +117,6 @@ def simulate(point: Mapping[str, float], settings: Settings, *, seed: int, engin
     return Outcome(
         failure=failure,
         engine=run.engine,
-        discard=discard,
         measured=measured,
         system={
             "title": f"Lennard-Jones fluid, σ {fluid.sigma:g} nm, ε {fluid.epsilon:g} kJ/mol, {density:.4g} per nm³",
@@ -135,6 +136,7 @@ def simulate(point: Mapping[str, float], settings: Settings, *, seed: int, engin
             },
         },
         mapping={_NAME: "keep"},
+        runs=(Run(discard),),
         masses={_NAME: f"{fluid.mass!r} u"},
     )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cgstore.campaigns.campaign import Campaign, Point
-from cgstore.campaigns.kinds import kind_of
+from cgstore.campaigns.campaign import Campaign
+from cgstore.campaigns.kinds import Point, kind_of
 from cgstore.documents import digest
 from cgstore.errors import InputError
 
@@ -57,7 +57,7 @@ def plan_systems(campaign: Campaign) -> list[Planned]:
 
 def refused_points(campaign: Campaign) -> list[str]:
     """Return the points of a grid or list that are not simulated, each with the reason; of a sample, none is missed."""
-    if campaign.method == "sample":
+    if campaign.sweep.method == "sample":
         return []
     kind = kind_of(campaign.kind)
     reasons = ((point, kind.refused(point, campaign.settings)) for point in _points(campaign))
@@ -66,12 +66,14 @@ def refused_points(campaign: Campaign) -> list[str]:
 
 def _described(point: Point) -> str:
     """Write a point for people."""
-    return ", ".join(f"{name} {number:g}" for name, number in point.items())
+    return ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in point.items()
+    )
 
 
 def _planned(campaign: Campaign, number: int, point: Point) -> Planned:
     """Name a point and give it a seed."""
-    seed = int(digest([campaign.seed, number])[:8], 16) % (2**31 - 2) + 1  # positive: what engines take
+    seed = int(digest([campaign.sweep.seed, number])[:8], 16) % (2**31 - 2) + 1  # positive: what engines take
     settings = campaign.settings.model_dump(mode="json")
     meaning = {"kind": campaign.kind, "engine": campaign.engine, "settings": settings, "point": point, "seed": seed}
     return Planned(f"{campaign.prefix}_{number:05d}", point, seed, digest(meaning))
@@ -86,17 +88,17 @@ def _accepted(campaign: Campaign) -> Iterator[Point]:
         if not kind.refused(point, campaign.settings):
             fruitless = 0
             yield point
-        elif campaign.method == "sample" and fruitless > _FRUITLESS * _BLOCK:
+        elif campaign.sweep.method == "sample" and fruitless > _FRUITLESS * _BLOCK:
             return
 
 
 def _points(campaign: Campaign) -> Iterator[Point]:
     """Yield every point of the sweep."""
-    if campaign.method == "list":
-        yield from campaign.points
-    elif campaign.method == "grid":
-        for numbers in itertools.product(*campaign.values.values()):
-            yield dict(zip(campaign.values, numbers, strict=True))
+    if campaign.sweep.method == "list":
+        yield from campaign.sweep.points
+    elif campaign.sweep.method == "grid":
+        for numbers in itertools.product(*campaign.sweep.values.values()):
+            yield dict(zip(campaign.sweep.values, numbers, strict=True))
     else:
         yield from _sampled(campaign)
 
@@ -105,11 +107,16 @@ def _sampled(campaign: Campaign) -> Iterator[Point]:
     """Yield the points of a shifted Sobol sequence, rounded to what a person would write."""
     from scipy.stats import qmc
 
-    names = sorted(campaign.values)  # the order in the file has no meaning
-    power = np.array([campaign.powers.get(name, 1.0) for name in names])
-    low, high = np.array([campaign.values[name] for name in names]).T ** power
-    shift = np.random.Generator(np.random.Philox(campaign.seed)).random(len(names))
+    values = campaign.sweep.values
+    constant = {name: found[0] for name, found in values.items() if len(found) == 1}
+    names = sorted(set(values) - set(constant))  # the order in the file has no meaning
+    if not names:
+        yield constant
+        return
+    power = np.array([campaign.sweep.powers.get(name, 1.0) for name in names])
+    low, high = np.array([values[name] for name in names], np.float64).T ** power
+    shift = np.random.Generator(np.random.Philox(campaign.sweep.seed)).random(len(names))
     sequence = qmc.Sobol(len(names), scramble=False)
     for _ in range(2**30 // _BLOCK):
         for numbers in (low + (sequence.random(_BLOCK) + shift) % 1.0 * (high - low)) ** (1 / power):
-            yield {name: float(f"{number:.6g}") for name, number in zip(names, numbers, strict=True)}
+            yield constant | {name: float(f"{number:.6g}") for name, number in zip(names, numbers, strict=True)}

@@ -12,21 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from cgstore.campaigns.campaign import Campaign
-from cgstore.campaigns.kinds import EngineFailure, Outcome, kind_of
+from cgstore.campaigns.kinds import Outcome, kind_of
 from cgstore.campaigns.planning import Planned
 from cgstore.documents import toml_key, toml_value
-from cgstore.errors import ConflictError, InputError, StoreError
-from cgstore.store.folders import publish_folder, staging
+from cgstore.errors import ConflictError, EngineFailure, InputError, StoreError
+from cgstore.store.folders import publish_folder, replace_file, staging
 
-__all__ = ["RUN", "Record", "read_record", "recipe_of", "run_system"]
+__all__ = ["Record", "read_record", "recipe_of", "run_system"]
 
-RUN = "r1"
 _RECORD, _RECIPE = "record.json", "recipe.toml"
+_MAPPINGS = "mappings"  # beside the folders of the systems: a recipe finds the files that it names there
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What became of one system; `failure` is empty when it is sound, else a word and a reason."""
+    """What became of one system; `failure` is empty when it is sound, else a word and a reason.
+
+    `datasets` are those that its recipe makes.
+    """
 
     name: str
     digest: str  # of what was planned
@@ -34,6 +37,7 @@ class Record:
     engine: str
     seconds: float
     measured: dict[str, Any]
+    datasets: tuple[str, ...]
 
 
 def recipe_of(archive: Path, campaign: Campaign, name: str) -> Path:
@@ -52,7 +56,7 @@ def read_record(archive: Path, campaign: Campaign, item: Planned) -> Record | No
     folder = archive / campaign.prefix / item.name
     try:
         plain = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        record = Record(**{key: plain[key] for key in Record.__slots__})
+        record = Record(**{key: plain[key] for key in Record.__slots__} | {"datasets": tuple(plain["datasets"])})
     except FileNotFoundError:
         if folder.exists():
             raise StoreError(f"{folder}: found no {_RECORD}; this was not made by a campaign, move it away") from None
@@ -82,6 +86,7 @@ def run_system(item: Planned, campaign: Campaign, archive: Path, *, again: bool 
     begin = time.perf_counter()
     with staging(parent) as folder:
         outcome, failure = _simulated(item, campaign, folder)
+        sound = outcome if outcome and not failure else None
         record = Record(
             name=item.name,
             digest=item.digest,
@@ -89,6 +94,7 @@ def run_system(item: Planned, campaign: Campaign, archive: Path, *, again: bool 
             engine=outcome.engine if outcome else campaign.engine,
             seconds=round(time.perf_counter() - begin, 3),
             measured=outcome.measured if outcome else {},
+            datasets=_datasets(item, sound) if sound else (),
         )
         details = {
             "campaign": {"name": campaign.name, "kind": campaign.kind, "digest": campaign.digest},
@@ -98,8 +104,9 @@ def run_system(item: Planned, campaign: Campaign, archive: Path, *, again: bool 
         }
         text = json.dumps({**asdict(record), **details}, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / _RECORD).write_text(text + "\n", encoding="utf-8")
-        if outcome and not failure:
-            (folder / _RECIPE).write_text(_recipe(item, campaign, outcome), encoding="utf-8")
+        if sound:
+            (folder / _RECIPE).write_text(_recipe(item, campaign, sound), encoding="utf-8")
+            _write_mappings(parent / _MAPPINGS, sound)
         if again:
             shutil.rmtree(parent / item.name, ignore_errors=True)
         try:
@@ -122,34 +129,56 @@ def _simulated(item: Planned, campaign: Campaign, folder: Path) -> tuple[Outcome
     return outcome, outcome.failure
 
 
+def _datasets(item: Planned, outcome: Outcome) -> tuple[str, ...]:
+    """Return the names of the datasets of a sound system."""
+    return tuple(f"{item.name}/{run.name}/{level}" for run in outcome.runs for level in outcome.levels)
+
+
+def _write_mappings(folder: Path, outcome: Outcome) -> None:
+    """Write the mapping files of a campaign, which are the same for all its systems."""
+    for name, text in outcome.mapping_files.items():
+        path = folder / f"{name}.toml"
+        if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+            folder.mkdir(exist_ok=True)
+            replace_file(path, text.encode())
+
+
 def _recipe(item: Planned, campaign: Campaign, outcome: Outcome) -> str:
     """Write the recipe of a sound system; paths are relative to the archive."""
     place = f"{campaign.prefix}/{item.name}"
     system = dict(outcome.system)
-    parameters = system.pop("parameters")
+    parameters = system.pop("parameters", {})
     # In a table of its own: what differs in every system is nothing to search for.
     provenance = {"campaign_digest": campaign.digest, "system_digest": item.digest, "seed": item.seed}
     about = {key: value for key, value in campaign.about.items() if value}
-    tables = {
-        "system": {
-            "name": item.name,
-            **system,
-            "software": outcome.engine,
-            **about,
-            "parameters": {**parameters, "campaign": campaign.name, "provenance": provenance},
-        },
-        "[run]": {
-            "name": RUN,
-            "topology": f"{place}/{outcome.topology}",
-            "trajectory": [f"{place}/{outcome.trajectory}"],
-            "discard": f"{outcome.discard:.9g} ps",
-        },
-        "masses": outcome.masses,
-        "mapping": outcome.mapping,
-        "store": {"levels": ["cg"]},
-    }
+    runs = [
+        {
+            "name": run.name,
+            "topology": f"{place}/{run.topology}",
+            "trajectory": [f"{place}/{run.trajectory}"],
+            "discard": f"{run.discard:.9g} ps",
+        }
+        for run in outcome.runs
+    ]
+    tables = [
+        (
+            "system",
+            {
+                "name": item.name,
+                **system,
+                "software": outcome.engine,
+                **about,
+                "parameters": {**parameters, "campaign": campaign.name, "provenance": provenance},
+            },
+        ),
+        *(("[run]", run) for run in runs),
+        ("masses", outcome.masses),
+        ("mapping", outcome.mapping),
+        ("store", {"levels": list(outcome.levels)}),
+    ]
     blocks = [
         "\n".join([f"[{title}]", *(f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items())])
-        for title, table in tables.items()
+        for title, table in tables
+        if table
     ]
     return "# Written by cgstore simulate.\n\n" + "\n\n".join(blocks) + "\n"

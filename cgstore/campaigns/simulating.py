@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cgstore.campaigns.campaign import Campaign, load_campaign
 from cgstore.campaigns.planning import Planned, plan_systems, refused_points
-from cgstore.campaigns.running import RUN, Record, read_record, recipe_of
+from cgstore.campaigns.running import Record, read_record, recipe_of
 from cgstore.campaigns.scheduling import run_systems
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
@@ -87,14 +87,14 @@ def simulate(
     if not dry_run:
         threads = jobs or len(os.sched_getaffinity(0))
         store_of = _Ingesting(place, os.fspath(store), campaign, threads)
-        ingested = store_of.add([name for name, record in found.items() if not record.failure])
-        waiting: list[str] = []
+        ingested = store_of.add([record for record in found.values() if not record.failure])
+        waiting: list[Record] = []
         steps = run_systems(missing, campaign, place, jobs=threads, scheduler=scheduler, again=retry)
         for record in steps:
             fresh.append(record)
             if progress:
                 progress(campaign.name, len(found) + len(fresh), len(items))
-            waiting += [] if record.failure else [record.name]
+            waiting += [] if record.failure else [record]
             if len(waiting) == _TOGETHER:
                 ingested += store_of.add(waiting)
                 waiting = []
@@ -111,10 +111,10 @@ class _Ingesting:
     campaign: Campaign
     threads: int
 
-    def add(self, names: list[str]) -> int:
+    def add(self, records: list[Record]) -> int:
         """Ingest those systems that are not in the store; return how many."""
-        there = self._there() if names else set()
-        new = sorted(name for name in names if f"{name}/{RUN}/cg" not in there)
+        there = self._there() if records else set()
+        new = sorted(record.name for record in records if not there.issuperset(record.datasets))
         for first in range(0, len(new), _TOGETHER):
             recipes = [recipe_of(self.archive, self.campaign, name) for name in new[first : first + _TOGETHER]]
             ingest(recipes, archive=self.archive, store=self.store, jobs=self.threads)

@@ -34,7 +34,7 @@ def test_the_small_campaign_is_the_beginning_of_the_full_one():
     few = plan_systems(small)
     assert few == plan_systems(full)[: len(few)]
     assert len({item.seed for item in few}) == len(few)
-    for name, (low, high) in small.values.items():
+    for name, (low, high) in small.sweep.values.items():
         numbers = np.array([item.parameters[name] for item in few])
         assert low <= numbers.min() < low + 0.3 * (high - low)
         assert high >= numbers.max() > high - 0.3 * (high - low)

@@ -15,12 +15,11 @@ import pytest
 from cgstore.averages.pair import rdf
 from cgstore.campaigns import lennard_jones
 from cgstore.campaigns.campaign import load_campaign
-from cgstore.campaigns.fluid_lammps import lammps_program
-from cgstore.campaigns.kinds import EngineFailure
 from cgstore.campaigns.simulating import simulate
 from cgstore.catalog import open_catalog
 from cgstore.cli.app import main
-from cgstore.errors import CgstoreError, InputError, MissingExtra
+from cgstore.engines.fluid_lammps import lammps_program
+from cgstore.errors import CgstoreError, EngineFailure, InputError, MissingExtra
 
 ENGINES = [pytest.param("lammps", marks=pytest.mark.skipif(lammps_program() is None, reason="no LAMMPS")), "openmm"]
 

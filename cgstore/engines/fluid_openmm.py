@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from cgstore.campaigns.fluid import Fluid, Trajectory, lattice, velocities
-from cgstore.campaigns.kinds import EngineFailure
-from cgstore.errors import MissingExtra
+from cgstore.engines.fluid import Fluid, Trajectory, lattice, velocities
+from cgstore.errors import EngineFailure, MissingExtra
 from cgstore.frames import Frames
 from cgstore.units import BOLTZMANN
 

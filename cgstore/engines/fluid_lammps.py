@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cgstore.campaigns.fluid import Fluid, Trajectory, lattice
-from cgstore.campaigns.kinds import EngineFailure
-from cgstore.errors import InputError
+from cgstore.engines.fluid import Fluid, Trajectory, lattice
+from cgstore.errors import EngineFailure, InputError
 from cgstore.frames import Frames
 from cgstore.units import BOLTZMANN
 

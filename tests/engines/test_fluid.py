@@ -10,10 +10,10 @@ import xarray as xr
 
 from cgstore.averages.pair import rdf
 from cgstore.averages.series import mean_of_series
-from cgstore.campaigns.fluid import Fluid, Trajectory, lattice, pressure_of, tails, velocities
-from cgstore.campaigns.fluid_lammps import lammps_program, lammps_trajectory
-from cgstore.campaigns.fluid_openmm import openmm_trajectory
 from cgstore.campaigns.lennard_jones import Settings, fluid_of
+from cgstore.engines.fluid import Fluid, Trajectory, lattice, pressure_of, tails, velocities
+from cgstore.engines.fluid_lammps import lammps_program, lammps_trajectory
+from cgstore.engines.fluid_openmm import openmm_trajectory
 from cgstore.units import BAR, BOLTZMANN
 
 REFERENCE = Path(__file__).parents[1] / "data/campaigns/lj_rdf_lammps.txt"

@@ -1,0 +1,1 @@
+"""Starting structures and their force fields, as GROMACS topologies."""

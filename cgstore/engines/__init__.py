@@ -1,0 +1,1 @@
+"""Existing programs that move particles: what they get, and what they return."""
