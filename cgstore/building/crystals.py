@@ -38,7 +38,9 @@ def _quartz() -> Crystal:
         ]
     )
     shift = np.array([0, 2, 2, 1, 1, 0]) / 3
-    silicon, oxygen = ((turn @ site + shift[:, None] * [0, 0, 1]) % 1 for site in ([0.4697, 0, 0], [0.4135, 0.2669, 0.1191]))
+    silicon, oxygen = (
+        (turn @ site + shift[:, None] * [0, 0, 1]) % 1 for site in ([0.4697, 0, 0], [0.4135, 0.2669, 0.1191])
+    )
     # Silicon lies on the two-fold axes: each of its sites is met twice.
     fraction = np.concatenate([silicon[[0, 2, 4]], oxygen])
     return Crystal("α-quartz", cell, ("Si",) * 3 + ("O",) * 6, fraction)

@@ -45,6 +45,14 @@ class Particle:
         """Return the number of atoms of one role."""
         return int((self.role == role).sum())
 
+    def extent(self) -> float:
+        """Return the distance in nm of the outermost atom from the origin."""
+        return float(np.linalg.norm(self.position, axis=1).max())
+
+    def hydroxyls(self) -> NDArray[np.int32]:
+        """Return oxygen and hydrogen of each silanol, (silanol, 2)."""
+        return np.asarray(self.bond[self.role[self.bond[:, 1]] == "hydrogen"])
+
 
 def silica_sphere(radius: float) -> Particle:
     """Cut a sphere from α-quartz.
@@ -67,7 +75,7 @@ def silica_sphere(radius: float) -> Particle:
     --------
     >>> particle = silica_sphere(1.0)
     >>> [particle.count(role) for role in ("silicon", "bridge", "hydroxyl", "hydrogen")]
-    []
+    [110, 176, 88, 88]
     """
     if not radius >= SMALLEST:
         raise InputError(f"a particle of silica: found a radius of {radius:g} nm, expected at least {SMALLEST:g} nm")
@@ -170,7 +178,7 @@ def _hydrogens(silicon: Float, oxygen: Float, link: Int, bridges: NDArray[np.boo
         side /= np.linalg.norm(side)
         around = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * np.cross(axis, side)
         trial = oxygen[o] + _HYDROXYL * (-np.cos(_TILT) * axis + np.sin(_TILT) * around)
-        room = solid.query(trial, k=2)[0][:, 1]  # the nearest is its own oxygen
+        room = np.asarray(solid.query(trial, k=2)[0])[:, 1]  # the nearest is its own oxygen
         if placed:
             room = np.minimum(room, cKDTree(np.array(placed)).query(trial)[0])
         placed.append(trial[room.argmax()])
