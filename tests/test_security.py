@@ -66,6 +66,7 @@ ALLOWED = {
     ("import_module", "feature_tables/computing.py"): "the same names, in processes of its own",
     ("import_module", "campaigns/kinds.py"): "kinds of campaigns from a table in the same package",
     ("subprocess", "engines/fluid_lammps.py"): "runs LAMMPS on input that is written here; no shell",
+    ("subprocess", "engines/md_gromacs.py"): "runs GROMACS on options that are written here; no shell",
     ("multiprocessing", "campaigns/scheduling.py"): "processes of its own; nothing that was read is unpickled",
     ("multiprocessing", "feature_tables/computing.py"): "processes of its own; nothing that was read is unpickled",
 }

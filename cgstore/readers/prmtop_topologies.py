@@ -58,7 +58,7 @@ def read_prmtop(path: Path) -> Stated:
 def _sections(text: str) -> dict[str, list[str]]:
     """Return the fields of each section, cut by the widths that its format gives."""
     if not text.lstrip().startswith("%VERSION"):
-        raise ValueError("it does not begin with %VERSION; a topology of GROMACS (.top) is not readable, give the .tpr")
+        raise ValueError("it does not begin with %VERSION")
     sections = {}
     for part in text.split("%FLAG")[1:]:
         lines = part.split("\n")

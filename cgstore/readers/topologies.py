@@ -15,6 +15,7 @@ from cgstore.readers.bond_guesses import guessed_bonds
 from cgstore.readers.compressed import plain_file, plain_suffix
 from cgstore.readers.elements import masses_of
 from cgstore.readers.foreign_topologies import FOREIGN, read_foreign
+from cgstore.readers.gromacs_topologies import read_gromacs
 from cgstore.readers.gsd_topologies import read_gsd_topology
 from cgstore.readers.hdf5_topologies import read_hdf5_topology
 from cgstore.readers.lammps_topologies import read_lammps_data
@@ -29,11 +30,20 @@ __all__ = ["TOPOLOGY_SUFFIXES", "read_topology"]
 Int = NDArray[np.int32]
 Text = NDArray[np.str_]
 
+
+def _read_top(path: Path) -> Stated:
+    """Read a `.top`, which those of GROMACS and Amber are called: the latter begin with %VERSION."""
+    with path.open("rb") as file:
+        amber = file.read(4096).lstrip().startswith(b"%VERSION")
+    return read_prmtop(path) if amber else read_gromacs(path)
+
+
 _READERS: dict[str, tuple[str, Callable[[Path], Stated]]] = {
     ".tpr": ("TPR", read_tpr),
     ".psf": ("PSF", read_psf),
     ".gsd": ("GSD", read_gsd_topology),
-    **dict.fromkeys((".prmtop", ".parm7", ".top"), ("PRMTOP", read_prmtop)),
+    **dict.fromkeys((".prmtop", ".parm7"), ("PRMTOP", read_prmtop)),
+    ".top": ("GROMACS or Amber topology", _read_top),
     **dict.fromkeys((".h5", ".hdf5", ".h5md"), ("HDF5", read_hdf5_topology)),
 }
 _LAMMPS = (".data", ".lmp", ".lammps")
@@ -47,8 +57,9 @@ def read_topology(
 
     Parameters
     ----------
-    path : a TPR, PSF, PRMTOP, LAMMPS data, GSD, H5MD, MDTraj HDF5, GRO, PDB or MOL2 file, or another one that
-        MDAnalysis has a parser for; text also as .gz, .bz2 or .xz. Nothing is written beside it
+    path : a TPR, PSF, PRMTOP, GROMACS `.top` that is whole, LAMMPS data, GSD, H5MD, MDTraj HDF5, GRO, PDB or MOL2
+        file, or another one that MDAnalysis has a parser for; text also as .gz, .bz2 or .xz. Nothing is written beside
+        it
     masses : u, by particle name or type; they win over those of the file
     units : of LAMMPS data files: real, metal, nano or lj
     guess_bonds : add bonds between atoms that are as near as bonded ones, in the positions of this file

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgstore.errors import InputError, MissingExtra
+from cgstore.readers.molecule_types import MoleculeType, repeated
 from cgstore.readers.stated_topologies import Stated, as_text
 
 __all__ = ["read_tpr"]
@@ -49,62 +49,26 @@ def read_tpr(path: Path) -> Stated:
     atoms = sum(count * len(kind.atomkinds) for kind, count in counts)
     if any(count < 0 for _, count in counts) or atoms != header.natoms:
         raise ValueError(f"its molecules have {atoms} atoms together, the header announces {header.natoms}")
-    return _repeated([(_Kind(kind), count) for kind, count in counts if count])
+    return repeated([(_molecule_type(kind), count) for kind, count in counts if count])
 
 
-class _Kind:
-    """One molecule type as columns."""
-
-    def __init__(self, kind: Any) -> None:
-        atoms = kind.atomkinds
-        self.name = as_text(atom.name.decode("utf-8", "replace") for atom in atoms)
-        self.type = as_text(atom.type.decode("utf-8", "replace") for atom in atoms)
-        self.residue = as_text(atom.resname.decode("utf-8", "replace") for atom in atoms)
-        _, self.number = np.unique([atom.resid for atom in atoms], return_inverse=True)
-        self.mass = np.array([atom.mass for atom in atoms], np.float64)
-        self.charge = np.array([atom.charge for atom in atoms], np.float64)
-        self.kind = np.full(len(atoms), kind.name.decode("utf-8", "replace"))
-        self.residues = int(self.number.max()) + 1
-        self.terms = {
-            size: np.array(terms or (), np.int64).reshape(-1, size)
-            for size, terms in ((2, kind.bonds), (3, kind.angles), (4, kind.dihe))
-        }
-        if any(terms.size and not 0 <= terms.min() <= terms.max() < len(atoms) for terms in self.terms.values()):
-            raise ValueError("a term names an atom outside its molecule")
-
-    def __len__(self) -> int:
-        """Return the number of atoms."""
-        return len(self.name)
-
-
-def _repeated(blocks: list[tuple[_Kind, int]]) -> Stated:
-    """Lay the molecules one after the other."""
-
-    def column(name: str) -> Any:
-        return np.concatenate([np.tile(getattr(kind, name), count) for kind, count in blocks])
-
-    def counted(of: Any, each: Any) -> NDArray[np.int64]:
-        """Join tables that grow by `each(kind)` from molecule to molecule."""
-        parts, start = [], 0
-        for kind, count in blocks:
-            starts = start + each(kind) * np.arange(count)
-            table = of(kind)
-            parts.append((starts.reshape(-1, *[1] * table.ndim) + table).reshape(-1, *table.shape[1:]))
-            start += count * each(kind)
-        return np.concatenate(parts)
-
-    number = counted(lambda kind: kind.number, lambda kind: kind.residues)
-    return Stated(
-        name=column("name"),
-        type=column("type"),
-        residue=column("residue"),
-        residue_number=number,
-        residue_id=number + 1,
-        together=counted(lambda kind: np.zeros(len(kind), np.int64), lambda kind: 1),
-        kind=column("kind"),
-        mass=column("mass"),
-        charge=column("charge"),
-        bond=counted(lambda kind: kind.terms[2], len),
-        angle=counted(lambda kind: kind.terms[3], len),
-        dihedral=counted(lambda kind: kind.terms[4], len),
+def _molecule_type(kind: Any) -> MoleculeType:
+    """Turn a molecule type of MDAnalysis into columns."""
+    atoms = kind.atomkinds
+    _, number = np.unique([atom.resid for atom in atoms], return_inverse=True)
+    bond, angle, dihedral = (
+        np.array(terms or (), np.int64).reshape(-1, size)
+        for size, terms in ((2, kind.bonds), (3, kind.angles), (4, kind.dihe))
+    )
+    return MoleculeType(
+        kind=kind.name.decode("utf-8", "replace"),
+        name=as_text(atom.name.decode("utf-8", "replace") for atom in atoms),
+        type=as_text(atom.type.decode("utf-8", "replace") for atom in atoms),
+        residue=as_text(atom.resname.decode("utf-8", "replace") for atom in atoms),
+        number=np.asarray(number, np.int64),
+        mass=np.array([atom.mass for atom in atoms], np.float64),
+        charge=np.array([atom.charge for atom in atoms], np.float64),
+        bond=bond,
+        angle=angle,
+        dihedral=dihedral,
     )

@@ -1,0 +1,176 @@
+"""Molecular dynamics by OpenMM, inside this process; on a GPU where there is one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgstore.box import minimum_image
+from cgstore.engines.conditions import Conditions, Measured
+from cgstore.engines.openmm_platforms import context_of, load_openmm
+from cgstore.errors import EngineFailure
+from cgstore.frames import Frames
+from cgstore.readers.text_gro import open_gro
+from cgstore.topology import Topology, spanning_tree
+from cgstore.units import BOLTZMANN
+from cgstore.writers.contents import Contents
+from cgstore.writers.xtc import write_xtc
+
+__all__ = ["run_openmm", "system_of"]
+
+Float = NDArray[np.float64]
+
+_SEEDS = 2**31 - 8
+_HEATING = 5_000  # steps, of a quarter of the timestep
+_SLICE = 500  # steps after which an interrupt is noticed
+_FRICTION = 10.0  # 1/ps, of the heating
+_COLLISIONS = 1.0  # 1/ps, of the Nosé–Hoover chain
+_ATTEMPTS = 25  # steps between those of the barostat
+_ACCURACY = 5e-4  # of PME, the relative error of the force that OpenMM aims at
+_FAR = 1e5  # nm; no particle gets there
+
+
+def run_openmm(folder: Path, conditions: Conditions, contents: Contents, *, platform: str = "") -> Measured:
+    """Run what lies in `system.top` and `start.gro`; leave `trajectory.xtc`.
+
+    Parameters
+    ----------
+    platform : Reference, CPU, CUDA …; the fastest that works without it; CPU takes one thread
+
+    Raises
+    ------
+    MissingExtra : OpenMM is not installed
+    EngineFailure : OpenMM gave up, or a position or an energy is not finite
+    """
+    openmm = load_openmm()
+    start = open_gro(folder / "start.gro").read(np.array([0]))
+    try:
+        system = system_of(folder / "system.top", start, conditions)
+        whole = _whole(start, contents.topology)
+        position, box, velocity = _heated(openmm, system, whole, conditions, platform)
+        barostat = _add_barostat(openmm, system, conditions)
+        integrator = openmm.NoseHooverIntegrator(conditions.temperature, _COLLISIONS, conditions.timestep)
+        context = context_of(openmm, system, integrator, platform)
+        context.setPeriodicBoxVectors(*box)
+        context.setPositions(position)
+        context.setVelocities(velocity)
+        _advance(context, conditions.equilibration)
+        engine = f"OpenMM {openmm.version.short_version} {context.getPlatform().getName()}"
+        series: list[tuple[float, float, float]] = []
+        write_xtc(folder / "trajectory.xtc", contents, _frames(openmm, context, barostat, conditions, series))
+    except openmm.OpenMMException as error:
+        raise EngineFailure(f"OpenMM: {' '.join(str(error).split())}") from error
+    energy, temperature, pressure = np.array(series).T
+    return Measured(engine, energy, temperature, pressure if barostat is not None else None)
+
+
+def system_of(path: Path, start: Frames, conditions: Conditions) -> Any:
+    """Read a GROMACS topology as a system of OpenMM in the box of a frame."""
+    from openmm import Vec3, app
+
+    methods = {"pme": app.PME, "none": app.CutoffPeriodic}
+    constraints = {"none": None, "h-bonds": app.HBonds, "all-bonds": app.AllBonds}
+    assert start.box is not None
+    box = [Vec3(*map(float, row)) for row in start.box[0]]
+    try:
+        topology = app.GromacsTopFile(str(path), periodicBoxVectors=box, includeDir=str(path.parent))
+        return topology.createSystem(
+            nonbondedMethod=methods[conditions.electrostatics],
+            nonbondedCutoff=conditions.cutoff,
+            constraints=constraints[conditions.constraints],
+            rigidWater=False,  # SETTLE and constraints are in the file; flexible water stays flexible
+            ewaldErrorTolerance=_ACCURACY,
+            useDispersionCorrection=conditions.tails,
+        )
+    except (ValueError, KeyError, IndexError) as error:
+        raise EngineFailure(f"OpenMM cannot read {path.name}: {error}") from error
+
+
+def _whole(start: Frames, topology: Topology) -> Float:
+    """Put molecules together that the box breaks: OpenMM knows no images of bonded neighbours.
+
+    Returns
+    -------
+    (particle, xyz) nm
+    """
+    assert start.box is not None
+    order, parent = spanning_tree(topology.bond, topology.molecule)
+    position: Float = start.position[0].astype(np.float64)
+    step = minimum_image(position - position[parent], start.box[0])
+    for k in order:
+        if parent[k] != k:
+            position[k] = position[parent[k]] + step[k]
+    return position
+
+
+def _heated(openmm: Any, system: Any, whole: Float, conditions: Conditions, platform: str) -> tuple[Any, Any, Any]:
+    """Minimise and heat at constant volume with friction and small steps; return positions, box and velocities."""
+    seed = conditions.seed % _SEEDS
+    integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, _FRICTION, conditions.timestep / 4)
+    integrator.setRandomNumberSeed(seed + 1)
+    context = context_of(openmm, system, integrator, platform)
+    context.setPositions(whole)
+    openmm.LocalEnergyMinimizer.minimize(context, 100.0, 1000)
+    context.setVelocitiesToTemperature(conditions.temperature, seed + 1)
+    _advance(context, _HEATING)
+    state = context.getState(positions=True, velocities=True)
+    return state.getPositions(asNumpy=True), state.getPeriodicBoxVectors(), state.getVelocities(asNumpy=True)
+
+
+def _add_barostat(openmm: Any, system: Any, conditions: Conditions) -> Any:
+    """Add the barostat, one that never acts at constant volume; return it if it knows the pressure, else None."""
+    pressure, temperature = conditions.pressure, conditions.temperature
+    often = 0 if pressure is None else _ATTEMPTS
+    if conditions.membrane and pressure is not None:
+        kind = openmm.MonteCarloMembraneBarostat
+        barostat = kind(pressure, 0.0, temperature, kind.XYIsotropic, kind.ZFree, often)
+    else:
+        barostat = openmm.MonteCarloBarostat(pressure or 0.0, temperature, often)
+    barostat.setRandomNumberSeed(conditions.seed % _SEEDS + 2)
+    system.addForce(barostat)
+    return barostat if hasattr(barostat, "computeCurrentPressure") else None
+
+
+def _advance(context: Any, steps: int) -> None:
+    """Make steps, few at a time: an interrupt waits until OpenMM returns."""
+    for begin in range(0, steps, _SLICE):
+        context.getIntegrator().step(min(_SLICE, steps - begin))
+
+
+def _frames(
+    openmm: Any, context: Any, barostat: Any, conditions: Conditions, series: list[tuple[float, float, float]]
+) -> Iterator[Frames]:
+    """Yield the frames of the production one by one; energy, temperature and pressure are appended to the series."""
+    unit = openmm.unit
+    freedom = _freedom(context.getSystem())
+    for k in range(conditions.frames):
+        _advance(context, conditions.every if k else 0)
+        state = context.getState(positions=True, energy=True)
+        position = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        kinetic = state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole)
+        if not (np.isfinite([energy, kinetic]).all() and np.abs(position).max() < _FAR):
+            raise EngineFailure(f"OpenMM: a position or an energy is not finite in frame {k} of the production")
+        pressure = 0.0 if barostat is None else _mean_pressure(barostat.computeCurrentPressure(context))
+        series.append((energy, 2 * kinetic / (freedom * BOLTZMANN), pressure))
+        box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
+        yield Frames(
+            position=position[None].astype(np.float32),
+            time=np.array([k * conditions.every * conditions.timestep]),
+            step=np.array([k * conditions.every]),
+            box=box[None].astype(np.float32),
+        )
+
+
+def _freedom(system: Any) -> int:
+    """Return the number of degrees of freedom: the momentum is zero, massless particles do not move by themselves."""
+    moving = sum(system.getParticleMass(k)._value > 0 for k in range(system.getNumParticles()))
+    return 3 * int(moving) - int(system.getNumConstraints()) - 3
+
+
+def _mean_pressure(found: Any) -> float:
+    """Return a pressure in bar, the mean of those along the axes where there are three."""
+    value = getattr(found, "_value", found)
+    return float(np.mean([value[k] for k in range(3)]) if hasattr(value, "__len__") else value)

@@ -1,0 +1,50 @@
+"""Where OpenMM runs: the fastest of its platforms that works here."""
+
+import copy
+from typing import Any
+
+from cgstore.errors import EngineFailure, MissingExtra
+
+__all__ = ["context_of", "load_openmm", "platforms"]
+
+_FASTEST_FIRST = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
+# One thread: campaigns fill a machine with several systems at a time. Forces in single precision, sums in double.
+_PROPERTIES = {"CPU": {"Threads": "1"}, **{name: {"Precision": "mixed"} for name in ("CUDA", "HIP", "OpenCL")}}
+
+
+def load_openmm() -> Any:
+    """Return the package.
+
+    Raises
+    ------
+    MissingExtra : it is not installed
+    """
+    try:
+        import openmm
+    except ImportError as error:
+        raise MissingExtra.of("openmm", extra="simulate", purpose='engine = "openmm"') from error
+    return openmm
+
+
+def platforms(openmm: Any) -> list[str]:
+    """Return the platforms that this installation has, the fastest first; of those of GPUs none need work."""
+    known = {openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())}
+    return [name for name in _FASTEST_FIRST if name in known]
+
+
+def context_of(openmm: Any, system: Any, integrator: Any, platform: str = "") -> Any:
+    """Make a context on the platform that is wanted, or on the first that works.
+
+    Raises
+    ------
+    EngineFailure : none does
+    """
+    failure: Exception | None = None
+    for name in [platform] if platform else platforms(openmm):
+        try:
+            chosen = openmm.Platform.getPlatformByName(name)
+            # A copy: an integrator belongs to the first context that was tried with it.
+            return openmm.Context(system, copy.copy(integrator), chosen, _PROPERTIES.get(name, {}))
+        except openmm.OpenMMException as error:  # a library of a GPU without the GPU
+            failure = error
+    raise EngineFailure(f"OpenMM: no platform works: {failure}")
