@@ -1,14 +1,17 @@
 """Alanine dipeptide, ACE-ALA-NME: its atoms and bonds, and its positions at any pair of torsions φ and ψ."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cgstore.engines.implicit_openmm import Molecule
+from cgstore.errors import MissingExtra
 
-__all__ = ["PHI", "PSI", "alanine_dipeptide"]
+__all__ = ["KIND", "PHI", "PSI", "alanine_dipeptide", "dipeptide_positions"]
 
 Float = NDArray[np.float64]
 
+KIND = "ACE-ALA-NME"
 PHI = (4, 6, 8, 14)  # C–N–CA–C
 PSI = (6, 8, 14, 16)  # N–CA–C–N
 
@@ -17,11 +20,12 @@ _RESIDUES = {
     "ALA": ("N", "H", "CA", "HA", "CB", "HB1", "HB2", "HB3", "C", "O"),
     "NME": ("N", "H", "CH3", "HH31", "HH32", "HH33"),
 }
-_FIRST = ((1, (0.0, 0.0, 0.0)), (4, (0.1522, 0.0, 0.0)))  # CH3 and C of ACE; N is in the plane
-# Atom, the atom it is bonded to, the next one, a third; bond (nm), angle and torsion (degrees), to which φ or ψ is added.
-# Bonds and angles are near those of AMBER; the energy is minimised anyway.
+_ATOMS = 22
+_CARBONYL = (4, (0.1522, 0.0, 0.0))  # C of ACE, seen from its CH3, atom 1; N then lies in the plane of x and y
+# An atom, the one it is bonded to, the next one and a third; bond (nm), angle and torsion (degrees), and what is added
+# to the torsion. Bonds and angles are near those of AMBER; the energy is minimised before anything moves.
 _PLACES = (
-    (6, 4, 1, -1, 0.1335, 116.6, 0.0, ""),
+    (6, 4, 1, None, 0.1335, 116.6, 0.0, ""),
     (8, 6, 4, 1, 0.1449, 121.9, 180.0, ""),
     (7, 6, 4, 1, 0.1010, 119.8, 0.0, ""),
     (5, 4, 6, 8, 0.1229, 122.9, 0.0, ""),
@@ -44,38 +48,52 @@ _PLACES = (
 )
 
 
-def alanine_dipeptide(phi: float, psi: float) -> Molecule:
-    """Return the 22 atoms of ACE-(L-ALA)-NME with trans peptide bonds, at torsions in degrees.
+def alanine_dipeptide(phi: float, psi: float) -> Any:
+    """Return the `openmm.app.Modeller` of ACE-(L-ALA)-NME with trans peptide bonds, at torsions in degrees.
+
+    Its 22 atoms are named as in the force fields of AMBER; nothing is added, hydrogens are there. It has no box.
+
+    Raises
+    ------
+    MissingExtra : OpenMM is not installed
+    """
+    try:
+        from openmm import app, unit
+    except ImportError as error:
+        raise MissingExtra.of("openmm", extra="simulate", purpose="building a peptide") from error
+    topology = app.Topology()
+    chain = topology.addChain()
+    atoms = []
+    for residue, names in _RESIDUES.items():
+        place = topology.addResidue(residue, chain)
+        atoms += [topology.addAtom(name, app.Element.getBySymbol(name[0]), place) for name in names]
+    for first, second in [(1, 4), *(row[:2] for row in _PLACES)]:
+        topology.addBond(atoms[first], atoms[second])
+    return app.Modeller(topology, dipeptide_positions(phi, psi) * unit.nanometer)
+
+
+def dipeptide_positions(phi: float, psi: float) -> Float:
+    """Return the positions of the atoms, each from internal coordinates: (atom, xyz) nm, their mean at the origin.
 
     Examples
     --------
-    >>> molecule = alanine_dipeptide(-120.0, 130.0)
-    >>> len(molecule.name), len(molecule.bond), molecule.name[list(PHI)].tolist()
-    (22, 21, ['C', 'N', 'CA', 'C'])
+    >>> dipeptide_positions(-120.0, 130.0).shape
+    (22, 3)
     """
     added = {"phi": phi, "psi": psi, "": 0.0}
-    position = np.zeros((sum(map(len, _RESIDUES.values())), 3))
-    for atom, place in _FIRST:
-        position[atom] = place
-    bonds = [(1, 4)]
-    for atom, bonded, next_, third, length, angle, torsion, turned in _PLACES:
-        corner = position[third] if third >= 0 else np.array([0.0, 0.1, 0.0])  # any point off the line
-        place = position[bonded], position[next_], corner
-        position[atom] = _placed(*place, length, np.radians(angle), np.radians(torsion + added[turned]))
-        bonds.append((min(atom, bonded), max(atom, bonded)))
-    return Molecule(
-        name=np.array([name for names in _RESIDUES.values() for name in names]),
-        residue=np.array([residue for residue, names in _RESIDUES.items() for _ in names]),
-        residue_id=np.repeat(np.arange(1, 4, dtype=np.int32), [len(names) for names in _RESIDUES.values()]),
-        bond=np.array(sorted(bonds), np.int32),
-        position=position - position.mean(axis=0),
-    )
+    position = np.zeros((_ATOMS, 3))
+    position[_CARBONYL[0]] = _CARBONYL[1]
+    for atom, bonded, following, third, length, angle, torsion, turned in _PLACES:
+        corner = np.array([0.0, 0.1, 0.0]) if third is None else position[third]  # any point that is not on the line
+        frame = position[bonded], position[following], corner
+        position[atom] = _placed(*frame, length, np.radians(angle), np.radians(torsion + added[turned]))
+    return np.asarray(position - position.mean(axis=0), np.float64)
 
 
-def _placed(bonded: Float, next_: Float, third: Float, length: float, angle: float, torsion: float) -> Float:
-    """Return the point at a distance of one atom, at an angle with a second and a torsion with a third."""
-    along = (bonded - next_) / np.linalg.norm(bonded - next_)
-    normal = np.cross(next_ - third, along)
+def _placed(bonded: Float, following: Float, third: Float, length: float, angle: float, torsion: float) -> Float:
+    """Return the point at a distance of one atom, at an angle with a second and at a torsion with a third."""
+    along = (bonded - following) / np.linalg.norm(bonded - following)
+    normal = np.cross(following - third, along)
     normal /= np.linalg.norm(normal)
     across = np.cross(normal, along)
     turned = np.sin(angle) * (np.cos(torsion) * across + np.sin(torsion) * normal)
