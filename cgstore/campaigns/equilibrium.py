@@ -50,9 +50,11 @@ def settled_from(series: dict[str, np.ndarray]) -> tuple[int, str]:
     frame, failure : the failure is empty, or begins with "drifting"
     """
     frames = len(next(iter(series.values())))
-    start = max(equilibration(values) for values in series.values())
+    starts = {name: equilibration(values) for name, values in series.items()}
+    latest = max(starts, key=lambda name: starts[name])
+    start = starts[latest]
     if start > frames / 2:
-        return start, f"drifting: energy or pressure settles only at frame {start} of {frames}"
+        return start, f"drifting: the {latest} settles only at frame {start} of {frames}"
     for name, values in series.items():
         found = drift(values[start:])
         if abs(found) > _SIGNIFICANT:
