@@ -1,4 +1,4 @@
-"""Sample tabulated pair potentials: many replicas of Langevin motion at constant volume, returned as a dataset.
+"""Sample tabulated pair potentials: many replicas of Langevin or Newton's motion, returned as a dataset.
 
 Each starting frame is a replica in its own box. Starts with overlaps are first moved along their forces until no force
 can give more than three thermal velocities in a step; starts without overlaps keep their places.
@@ -16,12 +16,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.box import heights
-from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, PhysicsError
 from cgstore.frames import Frames
 from cgstore.kernels import langevin
+from cgstore.learn.kernel_tables import kernel_table, pair_name
+from cgstore.learn.thermostat import rescaling, without_momentum
 from cgstore.schema import SCHEMA, check_dataset, topology_of
-from cgstore.tables import Table, interpolate
+from cgstore.tables import Table
 from cgstore.topology import Topology
 from cgstore.units import BOLTZMANN
 
@@ -29,9 +30,9 @@ __all__ = ["pair_name", "sample", "starting_frames"]
 
 Float = NDArray[np.float64]
 
-_INTERVALS = 2048  # of the kernel's table in r²: below 0.001 nm from 0.25 nm on, for a cutoff of 1 nm
 _SKIN = 0.1  # nm, fastest for liquids of small molecules; flat between 0.08 and 0.12
 _CHUNK = 1000  # steps between looks at whether to stop
+_OFTEN = 0.1  # of the time constant of a coupling: time between two rescalings
 _MEANING = {
     "energy": ("potential energy", "kJ/mol"),
     "kinetic_energy": ("kinetic energy", "kJ/mol"),
@@ -51,11 +52,7 @@ class _Motion:
     friction: float
     thermal: float
     seed: int
-
-
-def pair_name(first: str, second: str) -> str:
-    """Return the name of a pair of types, alphabetical: `pair_name("PO4", "NC3")` is `"NC3-PO4"`."""
-    return "-".join(sorted((first, second)))
+    coupling: float | None
 
 
 def starting_frames(ds: xr.Dataset, replicas: int) -> xr.Dataset:
@@ -96,6 +93,7 @@ def sample(
     masses: Sequence[float] | Float | None = None,
     time_step: float = 0.005,
     friction: float = 1.0,
+    coupling: float | None = None,
     threads: int = 2,
 ) -> xr.Dataset:
     """Sample the canonical ensemble of a pair potential: Langevin motion from each starting frame.
@@ -109,6 +107,8 @@ def sample(
     seed : the same seed gives the same numbers, on any number of threads; a longer run begins with the shorter
     types, masses : (particle,) and u; those of the dataset by default
     time_step, friction : ps, 1/ps; without friction the energy is constant
+    coupling : ps, with friction = 0: the kinetic energy as a whole is coupled to the temperature, with this time
+        constant; momentum is conserved, and diffusion is that of the model
     threads : replicas that move at the same time
 
     Returns
@@ -124,8 +124,8 @@ def sample(
 
     Notes
     -----
-    BAOAB splitting, Leimkuhler & Matthews 2013, doi:10.1063/1.4802990. Momentum is not conserved: no diffusion
-    coefficients from here.
+    BAOAB splitting, Leimkuhler & Matthews 2013, doi:10.1063/1.4802990. Friction does not conserve momentum: no
+    diffusion coefficients with it. With a coupling see `cgstore.learn.thermostat`.
 
     Examples
     --------
@@ -143,12 +143,15 @@ def sample(
     steps = _steps(time_step=time_step, equilibrate=equilibrate, duration=duration, every=every)
     if not (temperature > 0.0 and friction >= 0.0):
         raise InputError(f"sample: found temperature {temperature} K, friction {friction} 1/ps, expected > 0 and >= 0")
-    cutoff, kind, table = _kernel_table(tables, topology.type)
+    if coupling is not None and not (coupling > 0.0 and friction == 0.0):
+        raise InputError(f"sample: found coupling {coupling} ps, friction {friction} 1/ps, expected > 0 and friction 0")
+    cutoff, kind, table = kernel_table(tables, topology.type)
     _check_boxes(frames.box, cutoff)
-    motion = _Motion(table, cutoff, kind, topology.mass, time_step, friction, BOLTZMANN * temperature, seed)
+    motion = _Motion(table, cutoff, kind, topology.mass, time_step, friction, BOLTZMANN * temperature, seed, coupling)
     arrays = _empty(len(frames), steps[1], len(topology))
     _run_all(motion, frames, steps, arrays, threads)
     parameters = {"temperature": temperature, "time_step": time_step, "friction": friction, "seed": seed}
+    parameters |= {} if coupling is None else {"coupling": coupling}
     return _dataset(arrays, frames.box, topology, steps, time_step).assign_attrs(parameters)
 
 
@@ -214,40 +217,6 @@ def _steps(*, time_step: float, equilibrate: float, duration: float, every: floa
     return math.ceil(equilibrate / time_step - 1e-9), frames, between
 
 
-def _kernel_table(tables: Mapping[str, Table], types: NDArray[np.str_]) -> tuple[float, NDArray[np.uint32], Float]:
-    """Return the largest cutoff, the type index of each particle and the polynomials in r² of each pair of types."""
-    names, index = np.unique(types, return_inverse=True)
-    pairs = [(a, b, pair_name(str(names[a]), str(names[b]))) for a in range(len(names)) for b in range(len(names))]
-    count = np.bincount(index, minlength=len(names))
-    missing = sorted({p for a, b, p in pairs if p not in tables and (a != b or count[a] > 1)})
-    if missing:
-        raise InputError(
-            "sample: no table of the pair " + ", ".join(f"{pair}{did_you_mean(pair, tables)}" for pair in missing)
-        )
-    cutoff = max((tables[pair].cutoff for _, _, pair in pairs if pair in tables), default=0.0)
-    if cutoff == 0.0:
-        raise InputError("sample: found no pair of particles, expected two at least")
-    table = np.zeros((len(names), len(names), _INTERVALS + 1, 4))
-    for a, b, pair in pairs:
-        if pair in tables:
-            table[a, b, :-1] = _polynomials(tables[pair], cutoff)
-    return cutoff, index.astype(np.uint32), table
-
-
-def _polynomials(table: Table, cutoff: float) -> Float:
-    """Return (interval, 4): energy at the node and force/r as a parabola in s = r², from the cubic in s."""
-    s = np.linspace(0.0, cutoff**2, _INTERVALS + 1)
-    h = s[1]
-    r = np.sqrt(s)
-    energy, force = interpolate(table, r)
-    slope = np.empty_like(s)
-    slope[1:] = -0.5 * force[1:] / r[1:]
-    slope[0] = (energy[1] - energy[0]) / h  # dU/ds is infinite at r = 0 where a force is left
-    rise, left, right = np.diff(energy), h * slope[:-1], h * slope[1:]
-    square, cube = 3.0 * rise - 2.0 * left - right, left + right - 2.0 * rise
-    return np.stack([energy[:-1], *(-2.0 / h * c for c in (left, 2.0 * square, 3.0 * cube))], axis=1)
-
-
 def _check_boxes(box: NDArray[np.float32], cutoff: float) -> None:
     """Raise if the cutoff is beyond half the smallest height of any box."""
     half = 0.5 * heights(box).min(axis=-1)
@@ -298,20 +267,23 @@ def _run_one(
     box = start.box[replica].astype(np.float64)
     if not np.isfinite(position).all():
         raise InputError(f"sample: starting frame {replica} has positions that are not finite")
-    draws, bits = np.random.SeedSequence([motion.seed, replica]).spawn(2)
+    draws, bits, heat = np.random.SeedSequence([motion.seed, replica]).spawn(3)
     normal = np.random.Generator(np.random.Philox(draws)).standard_normal(position.shape)
     velocity = normal * np.sqrt(motion.thermal / motion.mass)[:, None]
     key = np.uint64(bits.generate_state(1, np.uint64)[0])
     largest = 3.0 * math.sqrt(motion.thermal * float(motion.mass.min())) / motion.time_step
     langevin.relax(position, box, motion.kind, motion.table, motion.cutoff, largest, 0.01, 500)
+    if motion.coupling is not None:
+        velocity = without_momentum(velocity, motion.mass)
+    random = np.random.Generator(np.random.Philox(heat))
     done = 0
     while done < equilibration:
-        done += _advance(motion, position, velocity, box, key, done, min(_CHUNK, equilibration - done), replica)
+        done += _move(motion, position, velocity, box, key, done, min(_CHUNK, equilibration - done), replica, random)
         if stop.is_set():
             return
     force = np.empty_like(position)
     for frame in range(frames):
-        done += _advance(motion, position, velocity, box, key, done, between, replica)
+        done += _move(motion, position, velocity, box, key, done, between, replica, random)
         if stop.is_set():
             return
         arrays["position"][replica, frame] = position
@@ -319,7 +291,29 @@ def _run_one(
         arrays["energy"][replica, frame] = langevin.energy_and_force(
             position, box, motion.kind, motion.table, motion.cutoff, force
         )
-        arrays["kinetic_energy"][replica, frame] = 0.5 * float(motion.mass @ (velocity**2).sum(axis=1))
+        arrays["kinetic_energy"][replica, frame] = _kinetic(motion, velocity)
+
+
+def _kinetic(motion: _Motion, velocity: Float) -> float:
+    """Return the kinetic energy."""
+    return 0.5 * float(motion.mass @ (velocity**2).sum(axis=1))
+
+
+def _move(
+    motion: _Motion, position: Float, velocity: Float, box: Float, key: np.uint64, done: int, steps: int, replica: int,
+    random: np.random.Generator,
+) -> int:  # fmt: skip
+    """Do some steps in place, with rescaled velocities between them where there is a coupling; return their number."""
+    if motion.coupling is None:
+        return _advance(motion, position, velocity, box, key, done, steps, replica)
+    stretch, freedom = max(round(_OFTEN * motion.coupling / motion.time_step), 1), 3 * len(position) - 3
+    for first in range(0, steps, stretch):
+        part = min(stretch, steps - first)
+        _advance(motion, position, velocity, box, key, done + first, part, replica)
+        passed = part * motion.time_step / motion.coupling
+        kinetic = _kinetic(motion, velocity)
+        velocity *= rescaling(kinetic, thermal=motion.thermal, freedom=freedom, passed=passed, random=random)
+    return steps
 
 
 def _advance(
