@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from cgstore.kernels import langevin
+from cgstore.kernels import forces_pairs, langevin, potentials, verlet
+from cgstore.kernels.verlet import NOTHING_EXCLUDED
 
 CUTOFF = 1.0
 BOXES = {
@@ -53,19 +54,32 @@ def all_images(position: np.ndarray, box: np.ndarray, kind: np.ndarray, depths: 
 
 def wrapped(position: np.ndarray, box: np.ndarray) -> np.ndarray:
     copy = position.copy()
-    langevin.wrap(copy, box, np.linalg.inv(box))
+    verlet.wrap(copy, box, np.linalg.inv(box))
     return copy
+
+
+def pairs(kind: np.ndarray, table: np.ndarray) -> forces_pairs.PairTables:
+    return forces_pairs.PairTables(kind, table, CUTOFF)
+
+
+def energy_and_force(position, box, kind, table, force) -> float:
+    virial = np.empty((3, 3))
+    return potentials.measure(pairs(kind, table), CUTOFF, NOTHING_EXCLUDED, position, box, force, virial)
+
+
+def relax(position, box, kind, table, largest) -> int:
+    return langevin.relax(pairs(kind, table), CUTOFF, NOTHING_EXCLUDED, position, box, largest, 0.005, 500)
 
 
 def run(position, velocity, box, kind, mass, table, *, steps, skin=0.1, dt=0.005, friction=0.0, kT=1.0, first=0, key=7):
     return langevin.advance(
+        pairs(kind, table),
+        CUTOFF,
+        NOTHING_EXCLUDED,
         position,
         velocity,
         box,
-        kind,
         mass,
-        table,
-        CUTOFF,
         skin,
         dt,
         friction,
@@ -85,7 +99,7 @@ def test_energy_and_forces_are_those_of_the_sum_over_all_images(name: str) -> No
     kind = rng.integers(0, 2, 40).astype(np.uint32)
     depths = np.array([[1.0, 2.5], [2.5, -4.0]])
     force = np.empty_like(position)
-    energy = langevin.energy_and_force(position, box, kind, table_of_cubics(depths), CUTOFF, force)
+    energy = energy_and_force(position, box, kind, table_of_cubics(depths), force)
     expected_energy, expected_force = all_images(wrapped(position, box), box, kind, depths)
     assert energy == pytest.approx(expected_energy, rel=1e-11)
     np.testing.assert_allclose(force, expected_force, atol=1e-10)
@@ -114,12 +128,12 @@ def test_the_force_is_minus_the_gradient_of_the_energy() -> None:
     position = rng.random((12, 3)) @ box
     kind, table = np.zeros(12, np.uint32), table_of_cubics(np.array([[3.0]]))
     force, scratch = np.empty_like(position), np.empty_like(position)
-    langevin.energy_and_force(position, box, kind, table, CUTOFF, force)
+    energy_and_force(position, box, kind, table, force)
     for i, x in np.ndindex(position.shape):
         shifted = [position.copy(), position.copy()]
         shifted[0][i, x] -= 1e-5
         shifted[1][i, x] += 1e-5
-        low, high = (langevin.energy_and_force(p, box, kind, table, CUTOFF, scratch) for p in shifted)
+        low, high = (energy_and_force(p, box, kind, table, scratch) for p in shifted)
         assert force[i, x] == pytest.approx(-(high - low) / 2e-5, abs=1e-6)
 
 
@@ -134,7 +148,7 @@ def test_without_friction_energy_and_momentum_are_kept_and_the_error_is_of_secon
         position, velocity, energies = start.copy(), speed.copy(), []
         for _ in range(200):
             run(position, velocity, box, kind, mass, table, steps=round(0.1 / dt), dt=dt)
-            potential = langevin.energy_and_force(position, box, kind, table, CUTOFF, force)
+            potential = energy_and_force(position, box, kind, table, force)
             energies.append(potential + 0.5 * (mass[:, None] * velocity**2).sum())
         errors.append(np.std(energies))
         np.testing.assert_allclose(mass @ velocity, mass @ speed, atol=1e-10)
@@ -203,11 +217,11 @@ def test_relaxing_removes_overlaps_and_leaves_the_rest_alone() -> None:
     rng = np.random.default_rng(10)
     box, kind, table = BOXES["cubic"], np.zeros(100, np.uint32), table_of_cubics(np.array([[50.0]]))
     position, force = rng.random((100, 3)) @ box, np.empty((100, 3))
-    before = langevin.energy_and_force(position, box, kind, table, CUTOFF, force)
+    before = energy_and_force(position, box, kind, table, force)
     largest = 0.5 * np.linalg.norm(force, axis=1).max()
-    assert 0 < langevin.relax(position, box, kind, table, CUTOFF, largest, 0.005, 500) < 500
-    assert langevin.energy_and_force(position, box, kind, table, CUTOFF, force) < before
+    assert 0 < relax(position, box, kind, table, largest) < 500
+    assert energy_and_force(position, box, kind, table, force) < before
     assert np.linalg.norm(force, axis=1).max() <= largest
     settled = position.copy()
-    assert langevin.relax(position, box, kind, table, CUTOFF, largest, 0.005, 500) == 0
+    assert relax(position, box, kind, table, largest) == 0
     np.testing.assert_array_equal(position, settled)
