@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
 
 __all__ = ["Conditions", "Measured", "Motion"]
@@ -46,7 +47,7 @@ class Conditions:
     def __post_init__(self) -> None:
         for name, known in (("electrostatics", _ELECTROSTATICS), ("constraints", _CONSTRAINTS)):
             if (found := getattr(self, name)) not in known:
-                raise InputError(f"{name}: found {found!r}, expected one of {', '.join(known)}")
+                raise InputError(f'{name}: found "{found}"{did_you_mean(found, known)}')
         if self.every < 1 or self.production < 1 or self.production % self.every:
             raise InputError(
                 f"production: found {self.production} steps, expected a multiple of every, which is {self.every}"

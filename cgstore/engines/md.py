@@ -64,8 +64,7 @@ def run_md(folder: Path, conditions: Conditions, *, engine: str = "auto") -> Mot
     same seed gives the same trajectory, with GROMACS and on OpenMM's Reference and CPU platforms.
     """
     if engine not in ENGINES:
-        hint = did_you_mean(engine, ENGINES)
-        raise InputError(f"engine: found {engine!r}, expected one of {', '.join(ENGINES)}{hint}")
+        raise InputError(f'engine: found "{engine}"{did_you_mean(engine, ENGINES)}')
     topology = read_topology(folder / "system.top")
     if conditions.electrostatics == "none" and topology.charge.any():
         raise InputError(f'{folder / "system.top"}: found charges, but electrostatics = "none"; use "pme"')

@@ -149,7 +149,7 @@ def _why(said: str) -> str:
     'Too many LINCS warnings (1000)'
     """
     parts = re.findall(r"(?:rror|nconsistency in user input):\n(.*?)\n\s*For more information", said, re.DOTALL)
-    errors = re.findall(r"^ERROR \d+ \[.*?\]:\n(.*?)\n\s*\n", said, re.DOTALL | re.MULTILINE)
+    errors = re.findall(r"^(?:ERROR|WARNING) \d+ \[.*?\]:\n(.*?)\n\s*\n", said, re.DOTALL | re.MULTILINE)
     found = " ".join(" ".join([*errors, *parts]).split())
     return found[:_MOST] or " ".join(said.split())[-_MOST:]
 

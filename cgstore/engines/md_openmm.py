@@ -1,5 +1,6 @@
 """Molecular dynamics by OpenMM, inside this process; on a GPU where there is one."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ def system_of(path: Path, start: Frames, conditions: Conditions) -> Any:
     assert start.box is not None
     box = [Vec3(*map(float, row)) for row in start.box[0]]
     try:
-        topology = app.GromacsTopFile(str(path), periodicBoxVectors=box, includeDir=str(path.parent))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # it leaves the file open
+            topology = app.GromacsTopFile(str(path), periodicBoxVectors=box, includeDir=str(path.parent))
         return topology.createSystem(
             nonbondedMethod=methods[conditions.electrostatics],
             nonbondedCutoff=conditions.cutoff,
