@@ -42,6 +42,7 @@ def examine() -> list[Finding]:
         *filter(None, map(_breaker, _BREAKERS)),
         _threads(),
         _accelerator(),
+        *_engines(),
     ]
 
 
@@ -99,3 +100,36 @@ def _accelerator() -> Finding:
     if torch.backends.mps.is_available():
         return Finding("accelerator", "Apple GPU (mps)")
     return Finding("accelerator", "none, torch runs on the CPU")
+
+
+def _engines() -> list[Finding]:
+    """Look for the engines of simulations; without NumPy there is no use for them."""
+    try:
+        from cgstore.engines.fluid_lammps import lammps_facts, lammps_program
+        from cgstore.engines.md_gromacs import gromacs_program, gromacs_version
+    except ImportError:
+        return []
+    gromacs, lammps = gromacs_program(), lammps_program()
+    return [
+        _openmm(),
+        _program("gromacs", gromacs and gromacs_version(gromacs), "molecules move several times as fast on a CPU"),
+        _program("lammps", lammps and lammps_facts(lammps)[0], "Lennard-Jones fluids move faster on a CPU"),
+    ]
+
+
+def _openmm() -> Finding:
+    """Name the engine that campaigns need no other program for, and where it can run."""
+    from cgstore.engines.openmm_platforms import load_openmm, working_platforms
+
+    try:
+        openmm = load_openmm()
+    except ImportError:
+        return Finding("openmm", "not installed", 'with it cgstore simulate works: pip install "cgstore[simulate]"')
+    return Finding("openmm", f"{openmm.version.short_version} on {', '.join(working_platforms(openmm))}")
+
+
+def _program(name: str, version: str | None, purpose: str) -> Finding:
+    """Report an engine that is a program of its own."""
+    if version is None:
+        return Finding(name, "not on PATH", f"with it {purpose}; Linux distributions and conda-forge have it as {name}")
+    return Finding(name, version)

@@ -15,7 +15,7 @@ import numpy as np
 from cgstore.engines.conditions import Conditions, Measured
 from cgstore.errors import EngineFailure, InputError
 
-__all__ = ["gromacs_program", "run_gromacs"]
+__all__ = ["gromacs_program", "gromacs_version", "run_gromacs"]
 
 Options = Mapping[str, str | int | float]
 

@@ -1,11 +1,12 @@
 """Where OpenMM runs: the fastest of its platforms that works here."""
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 from cgstore.errors import EngineFailure, MissingExtra
 
-__all__ = ["context_of", "load_openmm", "platforms"]
+__all__ = ["context_of", "load_openmm", "platforms", "working_platforms"]
 
 _FASTEST_FIRST = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
 # One thread: campaigns fill a machine with several systems at a time. Forces in single precision, sums in double.
@@ -30,6 +31,18 @@ def platforms(openmm: Any) -> list[str]:
     """Return the platforms that this installation has, the fastest first; of those of GPUs none need work."""
     known = {openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())}
     return [name for name in _FASTEST_FIRST if name in known]
+
+
+def working_platforms(openmm: Any) -> list[str]:
+    """Return the platforms on which a particle can be put, the fastest first."""
+    system = openmm.System()
+    system.addParticle(1.0)
+    found = []
+    for name in platforms(openmm):
+        with suppress(EngineFailure):
+            context_of(openmm, system, openmm.VerletIntegrator(0.001), name)
+            found.append(name)
+    return found
 
 
 def context_of(openmm: Any, system: Any, integrator: Any, platform: str = "") -> Any:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,23 @@ def test_doctor_says_what_is_there(cgstore, monkeypatch):
     code, out, _ = cgstore("doctor")
     assert code == 1
     assert "pip uninstall zfpy" in out
+
+
+def test_doctor_names_the_engines_or_says_how_to_get_them(cgstore, monkeypatch):
+    openmm = pytest.importorskip("openmm")
+    rows = {row["what"]: row for row in answer(cgstore("doctor", "--json"))}
+    assert rows["openmm"]["found"].startswith(f"{openmm.version.short_version} on ")
+    assert rows["openmm"]["found"].endswith("CPU, Reference")
+    for name, programs in (("gromacs", ["gmx"]), ("lammps", ["lmp", "lmp_serial", "lammps"])):
+        assert rows[name]["found"].startswith(name.upper() if any(map(shutil.which, programs)) else "not on PATH")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "openmm", None)
+    code, out, _ = cgstore("doctor")
+    assert code == 0
+    for line in (r"openmm +not installed", r"gromacs +not on PATH", r"lammps +not on PATH"):
+        assert re.search(line, out)
+    assert 'pip install "cgstore[simulate]"' in out
+    assert "conda-forge have it as gromacs" in out
 
 
 def test_distributions_are_computed_once(cgstore):
