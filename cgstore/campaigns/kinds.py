@@ -11,7 +11,7 @@ from cgstore.errors import InputError
 
 __all__ = ["KINDS", "Kind", "Outcome", "Point", "Run", "kind_of"]
 
-KINDS = ("lennard_jones", "liquid", "peptide", "bilayer")
+KINDS = ("lennard_jones", "liquid", "peptide", "bilayer", "nanoparticle", "mobility")
 
 
 Point = dict[str, float | str]  # parameters of a system: numbers in the units of cgstore, words
