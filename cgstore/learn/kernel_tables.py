@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError
+from cgstore.kernels.forces_pairs import PairTables
 from cgstore.tables import Table, interpolate
 
-__all__ = ["kernel_table", "pair_name"]
+__all__ = ["pair_name", "pair_tables"]
 
 Float = NDArray[np.float64]
 
@@ -21,8 +22,8 @@ def pair_name(first: str, second: str) -> str:
     return "-".join(sorted((first, second)))
 
 
-def kernel_table(tables: Mapping[str, Table], types: NDArray[np.str_]) -> tuple[float, NDArray[np.uint32], Float]:
-    """Return the largest cutoff, the type index of each particle and the polynomials in r² of each pair of types.
+def pair_tables(tables: Mapping[str, Table], types: NDArray[np.str_]) -> PairTables:
+    """Return the tables of all pairs of these types (particle,).
 
     Raises
     ------
@@ -43,7 +44,7 @@ def kernel_table(tables: Mapping[str, Table], types: NDArray[np.str_]) -> tuple[
     for a, b, pair in pairs:
         if pair in tables:
             table[a, b, :-1] = _polynomials(tables[pair], cutoff)
-    return cutoff, index.astype(np.uint32), table
+    return PairTables(index.astype(np.uint32), table, cutoff)
 
 
 def _polynomials(table: Table, cutoff: float) -> Float:

@@ -1,4 +1,4 @@
-"""Sample tabulated pair potentials: many replicas of Langevin motion at constant volume, returned as a dataset.
+"""Sample tabulated pair potentials: many replicas of Langevin or Newton's motion, returned as a dataset.
 
 Each starting frame is a replica in its own box. Starts with overlaps are first moved along their forces until no force
 can give more than three thermal velocities in a step; starts without overlaps keep their places.
@@ -20,17 +20,20 @@ from cgstore.errors import InputError, PhysicsError
 from cgstore.frames import Frames
 from cgstore.kernels import langevin
 from cgstore.learn.interactions import Interaction, Model, PairModel
+from cgstore.learn.kernel_tables import pair_name
+from cgstore.learn.thermostat import rescaling, without_momentum
 from cgstore.schema import SCHEMA, check_dataset, topology_of
 from cgstore.tables import Table
 from cgstore.topology import Topology
 from cgstore.units import BOLTZMANN
 
-__all__ = ["sample", "starting_frames"]
+__all__ = ["pair_name", "sample", "starting_frames"]
 
 Float = NDArray[np.float64]
 
 _SKIN = 0.1  # nm, fastest for liquids of small molecules; flat between 0.08 and 0.12
 _CHUNK = 1000  # steps between looks at whether to stop
+_OFTEN = 0.1  # of the time constant of a coupling: time between two rescalings
 _MEANING = {
     "energy": ("potential energy", "kJ/mol"),
     "kinetic_energy": ("kinetic energy", "kJ/mol"),
@@ -48,6 +51,7 @@ class _Motion:
     friction: float
     thermal: float
     seed: int
+    coupling: float | None
 
 
 def starting_frames(ds: xr.Dataset, replicas: int) -> xr.Dataset:
@@ -88,6 +92,7 @@ def sample(
     masses: Sequence[float] | Float | None = None,
     time_step: float = 0.005,
     friction: float = 1.0,
+    coupling: float | None = None,
     threads: int = 2,
 ) -> xr.Dataset:
     """Sample the canonical ensemble of a pair potential: Langevin motion from each starting frame.
@@ -101,6 +106,8 @@ def sample(
     seed : the same seed gives the same numbers, on any number of threads; a longer run begins with the shorter
     types, masses : (particle,) and u; those of the dataset by default
     time_step, friction : ps, 1/ps; without friction the energy is constant
+    coupling : ps, with friction = 0: the kinetic energy as a whole is coupled to the temperature, with this time
+        constant; momentum is conserved, and diffusion is that of the model
     threads : replicas that move at the same time
 
     Returns
@@ -116,8 +123,8 @@ def sample(
 
     Notes
     -----
-    BAOAB splitting, Leimkuhler & Matthews 2013, doi:10.1063/1.4802990. Momentum is not conserved: no diffusion
-    coefficients from here.
+    BAOAB splitting, Leimkuhler & Matthews 2013, doi:10.1063/1.4802990. Friction does not conserve momentum: no
+    diffusion coefficients with it. With a coupling see `cgstore.learn.thermostat`.
 
     Examples
     --------
@@ -135,13 +142,16 @@ def sample(
     steps = _steps(time_step=time_step, equilibrate=equilibrate, duration=duration, every=every)
     if not (temperature > 0.0 and friction >= 0.0):
         raise InputError(f"sample: found temperature {temperature} K, friction {friction} 1/ps, expected > 0 and >= 0")
+    if coupling is not None and not (coupling > 0.0 and friction == 0.0):
+        raise InputError(f"sample: found coupling {coupling} ps, friction {friction} 1/ps, expected > 0 and friction 0")
     model = PairModel(tables) if isinstance(tables, Mapping) else tables
     interaction = model.interaction(topology)
     _check_boxes(frames.box, interaction.cutoff)
-    motion = _Motion(interaction, topology.mass, time_step, friction, BOLTZMANN * temperature, seed)
+    motion = _Motion(interaction, topology.mass, time_step, friction, BOLTZMANN * temperature, seed, coupling)
     arrays = _empty(len(frames), steps[1], len(topology))
     _run_all(motion, frames, steps, arrays, threads)
     parameters = {"temperature": temperature, "time_step": time_step, "friction": friction, "seed": seed}
+    parameters |= {} if coupling is None else {"coupling": coupling}
     return _dataset(arrays, frames.box, topology, steps, time_step).assign_attrs(parameters)
 
 
@@ -257,25 +267,50 @@ def _run_one(
     box = start.box[replica].astype(np.float64)
     if not np.isfinite(position).all():
         raise InputError(f"sample: starting frame {replica} has positions that are not finite")
-    draws, bits = np.random.SeedSequence([motion.seed, replica]).spawn(2)
+    draws, bits, heat = np.random.SeedSequence([motion.seed, replica]).spawn(3)
     normal = np.random.Generator(np.random.Philox(draws)).standard_normal(position.shape)
     velocity = normal * np.sqrt(motion.thermal / motion.mass)[:, None]
     key = np.uint64(bits.generate_state(1, np.uint64)[0])
     largest = 3.0 * math.sqrt(motion.thermal * float(motion.mass.min())) / motion.time_step
     motion.interaction.relax(position, box, largest)
+    if motion.coupling is not None:
+        velocity = without_momentum(velocity, motion.mass)
+    random = np.random.Generator(np.random.Philox(heat))
     done = 0
     while done < equilibration:
-        done += _advance(motion, position, velocity, box, key, done, min(_CHUNK, equilibration - done), replica)
+        done += _move(motion, position, velocity, box, key, done, min(_CHUNK, equilibration - done), replica, random)
         if stop.is_set():
             return
     for frame in range(frames):
-        done += _advance(motion, position, velocity, box, key, done, between, replica)
+        done += _move(motion, position, velocity, box, key, done, between, replica, random)
         if stop.is_set():
             return
         arrays["position"][replica, frame] = position
         arrays["velocity"][replica, frame] = velocity
         arrays["energy"][replica, frame] = motion.interaction.measure(position, box)
-        arrays["kinetic_energy"][replica, frame] = 0.5 * float(motion.mass @ (velocity**2).sum(axis=1))
+        arrays["kinetic_energy"][replica, frame] = _kinetic(motion, velocity)
+
+
+def _kinetic(motion: _Motion, velocity: Float) -> float:
+    """Return the kinetic energy."""
+    return 0.5 * float(motion.mass @ (velocity**2).sum(axis=1))
+
+
+def _move(
+    motion: _Motion, position: Float, velocity: Float, box: Float, key: np.uint64, done: int, steps: int, replica: int,
+    random: np.random.Generator,
+) -> int:  # fmt: skip
+    """Do some steps in place, with rescaled velocities between them where there is a coupling; return their number."""
+    if motion.coupling is None:
+        return _advance(motion, position, velocity, box, key, done, steps, replica)
+    stretch, freedom = max(round(_OFTEN * motion.coupling / motion.time_step), 1), 3 * len(position) - 3
+    for first in range(0, steps, stretch):
+        part = min(stretch, steps - first)
+        _advance(motion, position, velocity, box, key, done + first, part, replica)
+        passed = part * motion.time_step / motion.coupling
+        kinetic = _kinetic(motion, velocity)
+        velocity *= rescaling(kinetic, thermal=motion.thermal, freedom=freedom, passed=passed, random=random)
+    return steps
 
 
 def _advance(

@@ -7,8 +7,7 @@ import xarray as xr
 import cgstore
 from cgstore.errors import InputError, PhysicsError
 from cgstore.frames import Frames
-from cgstore.learn.interactions import pair_name
-from cgstore.learn.sampler import sample, starting_frames
+from cgstore.learn.sampler import pair_name, sample, starting_frames
 from cgstore.schema import check_dataset
 from cgstore.tables import Table, interpolate, table_of
 from cgstore.units import BOLTZMANN
@@ -112,6 +111,32 @@ def test_without_friction_the_energy_is_conserved_over_many_collisions() -> None
     assert fluctuation > 3.0
     assert np.std(total) < 0.001 * fluctuation
     assert abs(drift) < 0.001 * fluctuation
+
+
+def test_coupled_as_a_whole_the_kinetic_energy_is_canonical_and_momentum_is_conserved() -> None:
+    ds = argon(equilibrate=10.0, duration=150.0, every=0.5, friction=0.0, coupling=0.5, time_step=0.01)
+    momentum = (ds["mass"] * ds["velocity"].astype(float)).sum("particle") / ds["mass"].sum()
+    assert float(abs(momentum).max()) < 1e-6
+    kinetic = ds["kinetic_energy"].values.reshape(2, 300)
+    expected = 0.5 * 372 * BOLTZMANN * 120.0  # three of 375 degrees of freedom are those of the centre of mass
+    # Standard deviation √(2 / 372) = 7.3 % of a frame; 600 frames with a correlation time of one.
+    assert kinetic.mean() == pytest.approx(expected, rel=0.015)
+    assert kinetic.std() == pytest.approx(expected * np.sqrt(2 / 372), rel=0.15)
+
+
+@pytest.mark.slow
+def test_a_coupling_does_not_change_how_fast_particles_diffuse() -> None:
+    # The velocities forget their direction by collisions alone: with friction of the same rate diffusion halves.
+    options = {"equilibrate": 10.0, "duration": 150.0, "every": 0.25, "time_step": 0.01, "friction": 0.0}
+    found = []
+    for coupling in (0.1, 5.0):
+        ds = argon(coupling=coupling, **options)
+        runs = [ds.isel(frame=ds["replica"].values == k).drop_vars("replica") for k in range(2)]
+        one = [cgstore.diffusion_coefficient(cgstore.mean_squared_displacement(run)).compute() for run in runs]
+        found.append((np.mean([d["diffusion"] for d in one]), np.mean([d["diffusion_error"] for d in one]) / 2**0.5))
+    (strong, a), (weak, b) = found
+    assert abs(strong - weak) < 3 * np.hypot(a, b)
+    assert np.hypot(a, b) < 0.15 * weak
 
 
 def test_pairs_that_meet_alone_are_distributed_by_their_boltzmann_factor() -> None:
@@ -237,6 +262,11 @@ def test_a_cutoff_beyond_half_the_box_names_the_frame() -> None:
     frames.box[1] *= 0.8
     with pytest.raises(PhysicsError, match=r"cutoff of 0.85 nm is beyond .* 0.8 nm in starting frame 1"):
         argon(frames)
+
+
+def test_a_coupling_is_refused_beside_friction() -> None:
+    with pytest.raises(InputError, match=r"coupling 1\.0 ps, friction 1\.0 1/ps"):
+        argon(coupling=1.0)
 
 
 def test_bonds_missing_tables_and_senseless_times_are_refused() -> None:
