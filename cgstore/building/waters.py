@@ -40,6 +40,7 @@ SPC_MOLECULE = f"""\
 """
 
 _NEAR = 0.24  # nm, from any atom of the water to any that is there; hydrogen bonds are shorter, and form by themselves
+_TOUCHING = 0.14  # nm; of the sites of two molecules in the liquid none are closer
 
 
 @cache
@@ -81,8 +82,11 @@ def waters_in(low: Float, high: Float, *, around: Float, box: Float, model: str)
     molecules = (shipped + cells * edges).reshape(-1, 3, 3) + low
     molecules = molecules[(molecules[:, 0] < high).all(axis=1)]
     molecules = molecules[clear_of(molecules, around, box)]
+    close = {
+        (i // 3, j // 3) for i, j in _tree(molecules.reshape(-1, 3), box).query_pairs(_TOUCHING) if i // 3 != j // 3
+    }
     kept = np.ones(len(molecules), bool)
-    for first, second in sorted(_tree(molecules[:, 0], box).query_pairs(_NEAR)):
+    for first, second in sorted(close | _tree(molecules[:, 0], box).query_pairs(_NEAR)):
         kept[second] &= not kept[first]
     return np.asarray(molecules[kept])
 
