@@ -50,7 +50,7 @@ def read_gromacs(path: Path) -> Stated:
                 raise ValueError(f"line {number} describes the molecule {words[0]} again")
             current = kinds[words[0]] = {}
         elif section == "molecules":
-            counts.append((words[0], _count(words[1], number)))
+            counts.append((words[0], _count(words, number)))
         else:
             current.setdefault(section, []).append((number, words))
     if not counts:
@@ -95,11 +95,11 @@ def _mass_and_charge(words: list[str], number: int) -> tuple[float, float]:
     raise ValueError(f"line {number}, an atom type, has none of {', '.join(_PARTICLES)} where expected")
 
 
-def _count(word: str, number: int) -> int:
+def _count(words: list[str], number: int) -> int:
     """Return how many molecules there are."""
-    if not re.fullmatch(r"\d{1,12}", word):
-        raise ValueError(f"line {number} has {word[:40]!r} molecules")
-    return int(word)
+    if len(words) != 2 or not re.fullmatch(r"\d{1,12}", words[1]):
+        raise ValueError(f"line {number} is {' '.join(words)[:40]!r}, expected a molecule and how many there are")
+    return int(words[1])
 
 
 def _kind(name: str, sections: dict[str, list[Line]], types: dict[str, tuple[float, float]]) -> MoleculeType:
@@ -158,5 +158,5 @@ def _check_size(blocks: list[tuple[MoleculeType, int]]) -> None:
     terms = sum(8 * count * (kind.bond.size + kind.angle.size + kind.dihedral.size) for kind, count in blocks)
     if not particles or particles * (_ROW + letters) + terms > _BYTES:
         raise ValueError(
-            f"its molecules have {particles} atoms together, expected some, in {_BYTES >> 30} GiB of memory"
+            f"its molecules have {particles} atoms together, expected some, in no more than {_BYTES >> 30} GiB"
         )

@@ -23,6 +23,7 @@ METHANOL, WATER = 12.011 + 4 * 1.008 + 15.9994, 15.9994 + 2 * 1.008
 # SETTLE took bonds and angles of the water) the GROMACS topology of the TPR.
 EXPECTED = {
     "tpr": ({"MeOH": 2, "SOL": 3, "NA": 1}, 16, 14, 6),
+    "top": ({"MeOH": 2, "SOL": 3, "NA": 1}, 16, 14, 6),
     "prmtop": ({"MOH": 2, "SOL": 3, "NA": 1}, 19, 17, 6),
     "psf": ({"MOH": 2, "SWM4": 3, "SOD": 1}, 25, 17, 0),
     "data": ({"MOL1": 2, "MOL2": 3, "NA": 1}, 19, 17, 0),
@@ -241,8 +242,16 @@ def test_nothing_is_allocated_for_what_a_file_merely_claims(tmp_path: Path) -> N
     gsd = bytearray((DATA / "system.gsd").read_bytes())
     gsd[16:24] = (2**40).to_bytes(8, "little")
     psf_ = (DATA / "system.psf").read_bytes().replace(b"28 !NATOM", b"2800000000 !NATOM")
+    top = (DATA / "system.top").read_bytes().replace(b"SOL 3", b"SOL 300000000000")
     prmtop = (DATA / "system.prmtop").read_bytes().replace(b"      25", b"99999999", 1)
-    for name, content in (("a.tpr", tpr), ("a.gro", gro), ("a.gsd", gsd), ("a.psf", psf_), ("a.prmtop", prmtop)):
+    for name, content in (
+        ("a.tpr", tpr),
+        ("a.gro", gro),
+        ("a.gsd", gsd),
+        ("a.psf", psf_),
+        ("a.prmtop", prmtop),
+        ("a.top", top),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError):
             read_topology(tmp_path / name)
@@ -260,12 +269,6 @@ def test_hdf5_that_points_out_of_itself_is_refused(tmp_path: Path) -> None:
                 group.create_dataset("position/value", shape=(1, 10**12, 3), chunks=(1, 10**4, 3), dtype="f4")
         with pytest.raises(InputError, match=path.name):
             read_topology(path)
-
-
-def test_a_gromacs_top_says_what_to_give_instead(tmp_path: Path) -> None:
-    (tmp_path / "topol.top").write_text('#include "oplsaa.ff/forcefield.itp"\n')
-    with pytest.raises(InputError, match=r"give the \.tpr"):
-        read_topology(tmp_path / "topol.top")
 
 
 def test_an_unknown_suffix_is_answered_with_the_nearest(tmp_path: Path) -> None:

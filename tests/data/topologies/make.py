@@ -1,4 +1,4 @@
-"""Make the topology files of this folder: two methanols, three TIP4P waters and a sodium ion in nine formats.
+"""Make the topology files of this folder: two methanols, three TIP4P waters and a sodium ion in ten formats.
 
 Run it in this folder: `python make.py`. It needs GROMACS (gmx), ParmEd, gsd and h5py.
 """
@@ -134,6 +134,7 @@ def main() -> None:
             "9",
         ]
         subprocess.run(run, cwd=folder, check=True, capture_output=True)
+        Path("system.top").write_text((folder / "settle.top").read_text())
         Path("system.tpr").write_bytes((folder / "a.tpr").read_bytes())
         Path("system.gro").write_text((folder / "a.gro").read_text())
         system = parmed.gromacs.GromacsTopologyFile(str(folder / "bonds.top"))
