@@ -76,8 +76,8 @@ def start_of(
 
     Raises
     ------
-    InputError : there is no box; a residue has no template; the atoms of a molecule are not consecutive; the
-        force field has terms that are not written, which the message names
+    InputError : there is no box; there are virtual sites; a residue has no template; the atoms of a molecule are not
+        consecutive; the force field has terms that are not written, which the message names
 
     Notes
     -----
@@ -92,6 +92,8 @@ def start_of(
     vectors = topology.getPeriodicBoxVectors()
     if vectors is None:
         raise InputError("found a system without a box; set the periodic box vectors of its topology")
+    if any(atom.element is None for atom in topology.atoms()):
+        raise InputError("found virtual sites, expected atoms only; choose a three-site water")
     kinds, sequence = _kinds(topology, names or {})
     residue = [atom.residue for atom in topology.atoms()]
     return Start(
@@ -161,8 +163,6 @@ def _system(kinds: list[_Kind], forcefield: Any, hydrogen_mass: float | None) ->
                 f"the force field has a {force.getName()}, expected {', '.join(_WRITTEN[:-1])} only; "
                 "choose one without (ff14SB has no CMAP)"
             )
-    if any(system.isVirtualSite(i) for i in range(system.getNumParticles())):
-        raise InputError("the force field has virtual sites, expected atoms only; choose a three-site water")
     return system
 
 
@@ -264,7 +264,7 @@ def _types(nonbonded: np.ndarray, elements: list[Any]) -> dict[tuple[float, floa
     for key in _type_keys(nonbonded, elements):
         if key not in types:
             like = sum(known[2] is key[2] for known in types)
-            types[key] = f"{key[2].symbol if key[2] else 'X'}{like + 1}"
+            types[key] = f"{key[2].symbol}{like + 1}"
     return types
 
 
@@ -274,8 +274,7 @@ def _type_lines(types: Mapping[tuple[float, float, Any], str]) -> Iterator[str]:
     The charge is "0.0": OpenMM takes a fourth column of one character for the type of particle.
     """
     for (sigma, epsilon, element), name in types.items():
-        number, mass = (element.atomic_number, element.mass._value) if element else (0, 0.0)
-        yield f"{name} {number} {mass:.10g} 0.0 A {sigma:.10g} {epsilon:.10g}"
+        yield f"{name} {element.atomic_number} {element.mass._value:.10g} 0.0 A {sigma:.10g} {epsilon:.10g}"
 
 
 def _atom_lines(kind: _Kind, parameters: list[tuple[str, float, float]]) -> Iterator[str]:
