@@ -9,8 +9,11 @@ import pytest
 from cgstore.building.molecule_files import Molecule, read_molecule, topology_of
 from cgstore.building.packing import CONTACT, pack
 from cgstore.building.start import write_start
+from cgstore.engines import md_openmm
+from cgstore.engines.conditions import Conditions
 from cgstore.engines.md_gromacs import gromacs_program
 from cgstore.errors import InputError, PhysicsError
+from cgstore.readers.text_gro import open_gro
 from cgstore.readers.topologies import read_topology
 
 MOLECULES = Path(__file__).parents[2] / "ingest" / "campaigns" / "molecules"
@@ -126,6 +129,37 @@ def test_gromacs_takes_the_topology_without_a_warning(tmp_path, species):
     done = subprocess.run(["gmx", "-quiet", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+
+
+@pytest.mark.skipif(gromacs_program() is None, reason="no GROMACS")
+@pytest.mark.parametrize(
+    ("species", "density"), [(("CH4",), 10.0), (("MEOH", "HOH"), 15.0), (("CO",), 12.0), (("F2",), 16.0)]
+)
+def test_both_engines_compute_the_same_energy(tmp_path, species, density, monkeypatch):
+    openmm = pytest.importorskip("openmm")
+    write_start(pack([(shipped(name), 150) for name in species], density=density, title="test", seed=1), tmp_path)
+    options = "coulombtype = PME\nfourierspacing = 0.06\npme-order = 6\nvdw-modifier = none\ncoulomb-modifier = none\n"
+    options += "constraints = none\ncontinuation = yes\n"
+    (tmp_path / "one.mdp").write_text(f"integrator = md\nnsteps = 0\nrvdw = 1.0\nrcoulomb = 1.0\n{options}")
+    for words, asked in (
+        ("grompp -f one.mdp -p system.top -c start.gro -o one.tpr", ""),
+        ("mdrun -s one.tpr -deffnm one -ntmpi 1 -ntomp 1 -pin off", ""),
+        ("energy -f one.edr -o one.xvg -xvg none", "Potential\n"),
+    ):
+        command = ["gmx", "-quiet", *words.split()]
+        subprocess.run(command, cwd=tmp_path, input=asked, text=True, check=True, capture_output=True)
+    theirs = float((tmp_path / "one.xvg").read_text().split()[1])
+    monkeypatch.setattr(md_openmm, "_ACCURACY", 1e-5)
+    start = open_gro(tmp_path / "start.gro").read(np.array([0]))
+    conditions = Conditions(300.0, None, constraints="none", tails=False)
+    system = md_openmm.system_of(tmp_path / "system.top", start, conditions)
+    platform = openmm.Platform.getPlatformByName("CPU")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, {"Threads": "1"})
+    context.setPositions(start.position[0].astype(float))
+    context.computeVirtualSites()
+    ours = context.getState(energy=True).getPotentialEnergy()._value
+    assert ours == pytest.approx(theirs, abs=0.3)  # of 150 or 300 molecules; what is left are PME and rounding
+    assert abs(ours) > 100
 
 
 def _without(section: str, text: str) -> str:
