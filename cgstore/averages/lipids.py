@@ -126,7 +126,8 @@ def lipid_kinds(topology: Topology, title: str, lipids: Iterable[str] | None) ->
     if not found:
         raise NotFound(
             f"{title}: found no lipids among its molecules ({there}), expected a name like DMPC or CHOL, or molecules "
-            'with one phosphate; name them: lipids=("KIND",)'
+            'with one phosphate; if some are lipids all the same, write lipids = ["KIND"] into the table [membrane], '
+            '[order] or [tilt] of a file that --spec names, or in Python lipids=("KIND",)'
         )
     return sorted(found)
 
