@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError, NotFound, StoreError
-from cgstore.facets import check_question, column_of, facets_of, in_order, matcher
+from cgstore.facets import check_question, column_of, counted, facets_of, in_order, matcher
 from cgstore.intake_files import (
     Listed,
     is_remote,
@@ -32,7 +32,7 @@ from cgstore.intake_files import (
 )
 from cgstore.printable import one_line
 from cgstore.store.locations import checked
-from cgstore.store_index import INDEX, MOST_BYTES, Index, check_row, parse_index, read_index, scan, write_catalog
+from cgstore.store_index import INDEX, MOST_BYTES, Index, check_row, index_of, parse_index, write_catalog
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -174,7 +174,7 @@ class Catalog:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the metadata of each dataset as plain data, what `cgstore ls --json` prints."""
-        return [{k: v for k, v in entry.metadata.items() if k not in _BACKGROUND} for entry in self.values()]
+        return [{k: v for k, v in entry.metadata.items() if k not in _BACKGROUND} for entry in self._listed()]
 
     def facets(self) -> dict[str, list[Any]]:
         """Return every facet that `search` knows here, with the values that occur, sorted."""
@@ -214,7 +214,7 @@ class Catalog:
     def table(self, *, whole: bool = True) -> str:
         """Return the datasets as a text table: all of them, or only its ends where it is long."""
         cells = [[cell for _, cell in _cells(entry)] if entry else ["…"] + [""] * (len(COLUMNS) - 1)
-                 for entry in (self.values() if whole else self._shown())]  # fmt: skip
+                 for entry in (self._listed() if whole else self._shown())]  # fmt: skip
         rows = [list(COLUMNS.values()), *cells]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
@@ -235,8 +235,12 @@ class Catalog:
 
     def _shown(self) -> list[Entry | None]:
         """Return the entries that a table shows; None stands for those that it leaves out."""
-        entries = self.values()
+        entries = self._listed()
         return [*entries[:_ENDS], None, *entries[-_ENDS:]] if len(entries) > _MOST_ROWS else list(entries)
+
+    def _listed(self) -> list[Entry]:
+        """Return the entries in the order in which people count: r2 before r10."""
+        return sorted(self.values(), key=lambda entry: counted(entry.name))
 
     def _ipython_key_completions_(self) -> list[str]:
         """Complete names after `catalog["`."""
@@ -266,7 +270,7 @@ def open_catalog(location: str | os.PathLike[str]) -> Catalog:
         return _open_url(without_credentials(text))
     path = Path(text)
     if path.is_dir():
-        return _catalog(text, scan(path, read_index(path)))
+        return _catalog(text, index_of(path))
     if path.is_file():
         return _from_listing(text)
     raise InputError(

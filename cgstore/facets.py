@@ -9,7 +9,7 @@ from typing import Any
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, NotFound
 
-__all__ = ["check_question", "column_of", "facets_of", "in_order", "lipids", "matcher", "parse_questions"]
+__all__ = ["check_question", "column_of", "counted", "facets_of", "in_order", "lipids", "matcher", "parse_questions"]
 
 _NOT_FACETS = {  # besides digests
     "cgstore_format", "chunk_frames", "component", "composition", "created", "created_with", "lineage", "parameters",
@@ -18,6 +18,7 @@ _NOT_FACETS = {  # besides digests
 _PHOSPHOLIPID = re.compile(r"[A-Z]{2}P[CEGSAI]")  # two letters for the chains, then the head group: DMPC, POPE
 _STEROLS = frozenset({"CHOL", "CHL1", "CHL", "CLR", "ERG", "ERGO", "SITO", "STIG"})
 _RANGE = ".."
+_DIGITS = re.compile("([0-9]+)")
 _SEARCHABLE = (str, int, float)
 _SCALARS = frozenset(_SEARCHABLE)  # the quick way for most
 
@@ -80,6 +81,16 @@ def in_order(values: Iterable[Any]) -> list[Any]:
         return sorted(values)
     except TypeError:
         return sorted(values, key=lambda value: (str(type(value)), value))
+
+
+def counted(name: str) -> list[list[str | int]]:
+    """Return what to sort names by, so that the numbers in them count.
+
+    >>> sorted(["water/r10/cg", "water/r2/cg"], key=counted)
+    ['water/r2/cg', 'water/r10/cg']
+    """
+    parts = (_DIGITS.split(part) for part in name.split("/"))
+    return [[int(piece) if place % 2 else piece for place, piece in enumerate(pieces)] for pieces in parts]
 
 
 def _values(value: Any) -> tuple[Any, ...]:

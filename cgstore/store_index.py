@@ -29,6 +29,7 @@ __all__ = [
     "Index",
     "check_row",
     "clock_of",
+    "index_of",
     "parse_index",
     "read_index",
     "render_index",
@@ -49,6 +50,7 @@ _FRAMING = re.compile(rb'\{"cgstore_index": (\d{1,9}), "sha256": "([0-9a-f]{64})
 # looked at looks as it did before.
 _TICK, _LONG_TICK, _SECOND = 20_000_000, 2_000_000_000, 1_000_000_000  # ns
 _MOST_WARNINGS = 10
+_SHOWN = 6  # names of what lies in a folder that is no store
 _ROW: dict[str, type | tuple[type, ...]] = {
     "name": str, "version": int, "frames": int, "particles": int, "time_ps": (int, float), "bytes": int,
     "digest": str, "composition": dict, "versions": list, "chunk_frames": int,
@@ -117,6 +119,19 @@ def scan(store: Path, known: Index | None = None, *, clock: int = 0) -> Index:
     if len(new.damaged) > _MOST_WARNINGS:
         _log.warning("%d more are not listed; run cgstore verify", len(new.damaged) - _MOST_WARNINGS)
     return new
+
+
+def index_of(store: Path) -> Index:
+    """List a store with the help of its own index; an empty folder is one, of other things InputError is raised."""
+    index = scan(store, read_index(store))
+    there = sorted(name for name in os.listdir(store) if name[0] != ".")
+    if there and not (index.rows or index.damaged or {INDEX, "catalog.yaml"}.intersection(there)):
+        raise InputError(
+            f"{store}: no store: found {', '.join(there[:_SHOWN])}{', …' if len(there) > _SHOWN else ''}, expected "
+            "SYSTEM/RUN/LEVEL with a dataset; name a store with --store or the variable CGSTORE_STORE, or make one "
+            "with cgstore ingest"
+        )
+    return index
 
 
 def clock_of(store: Path) -> int:

@@ -48,6 +48,27 @@ def own_store(tmp_path, store) -> Path:
     return Path(shutil.copytree(store, tmp_path / "own"))
 
 
+def test_tables_and_rows_count_the_numbers_in_names(tmp_path, add_dataset):
+    for run in ("r10", "r2", "r1"):
+        add_dataset(tmp_path, f"water/{run}/cg", temperature=300.0, composition={"SOL": 20})
+    add_dataset(tmp_path, "water2/r1/cg", temperature=300.0, composition={"SOL": 20})
+    catalog = open_catalog(tmp_path)
+    ordered = ["water/r1/cg", "water/r2/cg", "water/r10/cg", "water2/r1/cg"]
+    assert [row["name"] for row in catalog.rows()] == ordered
+    assert [line.split()[0] for line in catalog.table().splitlines()[2:]] == ordered
+    assert [line.split()[0] for line in repr(catalog).splitlines()[2:]] == ordered
+
+
+def test_a_folder_of_other_things_is_no_store_and_an_empty_one_has_no_datasets(tmp_path):
+    assert len(open_catalog(tmp_path)) == 0
+    (tmp_path / "methane_112k").mkdir()
+    (tmp_path / "methane_112k/system.tpr").touch()
+    with pytest.raises(InputError, match=r"no store: found methane_112k, expected .* --store .* cgstore ingest"):
+        open_catalog(tmp_path)
+    write_catalog(tmp_path)
+    assert len(open_catalog(tmp_path)) == 0
+
+
 def test_a_store_lists_the_newest_version_of_each_dataset(store):
     catalog = open_catalog(store)
     assert list(catalog) == [DMPC, DPPC, METHANE]
