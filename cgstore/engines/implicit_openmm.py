@@ -58,7 +58,7 @@ def implicit_system(topology: Any, *, solvent: str, constraints: str = "none") -
 
     Notes
     -----
-    AMBER96: Kollman 1996, doi:10.1021/ar9500675. Solvent: Onufriev, Bashford and Case 2004, doi:10.1002/prot.20033.
+    AMBER96: Kollman 1996, Acc. Chem. Res. 29, 461. Solvent: Onufriev, Bashford and Case 2004, doi:10.1002/prot.20033.
     The motion of the centre of mass is not removed: there are 3N degrees of freedom, less the constraints.
     """
     app = _openmm().app
