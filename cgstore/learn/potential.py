@@ -19,7 +19,7 @@ from cgstore.kernels.nodes import node_weights
 from cgstore.tables import Table
 from cgstore.units import BOLTZMANN
 
-__all__ = ["PairNetwork", "Prior", "pair_names", "pair_weights", "prior_of"]
+__all__ = ["PairNetwork", "Prior", "pair_names", "pair_weights", "prior_of", "tanh_layers"]
 
 
 _EXPONENTS = (6.0, 24.0)  # from soft beads to hard ones
@@ -126,7 +126,8 @@ class PairNetwork(torch.nn.Module):
         self._core = min(prior.core for prior in self._priors)
         self.register_buffer("r", torch.arange(nodes, dtype=torch.float64) * spacing)
         self.register_buffer("centre", torch.linspace(self._core, cutoff, features, dtype=torch.float64))
-        self.network = _layers(features, hidden, len(self.pairs), seed)
+        widths = [features, *hidden, len(self.pairs)]
+        self.network = tanh_layers(widths, torch.Generator().manual_seed(seed))
         self.register_buffer("_fixed", self._prior(self.r))
         self.register_buffer("_basis", self._features(self.r))
 
@@ -192,10 +193,8 @@ class PairNetwork(torch.nn.Module):
         return tables
 
 
-def _layers(features: int, hidden: Sequence[int], outputs: int, seed: int) -> torch.nn.Sequential:
-    """Return a tanh network in float64 with weights from the seed alone; the last layer begins near zero."""
-    generator = torch.Generator().manual_seed(seed)
-    widths = [features, *hidden, outputs]
+def tanh_layers(widths: Sequence[int], generator: torch.Generator) -> torch.nn.Sequential:
+    """Return a tanh network in float64 with layers of these widths; the last layer begins near zero."""
     layers: list[torch.nn.Module] = []
     for number, (before, after) in enumerate(pairwise(widths)):
         layer = torch.nn.Linear(before, after, dtype=torch.float64)
