@@ -4,6 +4,7 @@ The corrections are those of `cgstore.inverse`; here they get samples, and becom
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Literal
 
 import numpy as np
@@ -138,13 +139,8 @@ def _sampled(
         types=types,
         masses=masses,
         temperature=temperature,
-        time_step=sampling.time_step,
-        friction=sampling.friction,
-        equilibrate=sampling.equilibrate,
-        duration=sampling.duration,
-        every=sampling.every,
         seed=seed,
-        threads=sampling.threads,
+        **asdict(sampling),
     )
 
 

@@ -5,7 +5,7 @@ model, whatever the correlations between the bins are. Nothing here needs torch.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -220,19 +220,9 @@ def _start(catalog: Catalog, member: Member, file: FitFile) -> xr.Dataset:
 
 def _samples(tables: Mapping[str, Table], start: xr.Dataset, file: FitFile, temperature: float) -> xr.Dataset:
     """Sample a model at a state point; every model gets the same starting frames and random numbers."""
-    sampling = file.sampling.sampling()
-    return sample(
-        tables,
-        start,
-        temperature=temperature,
-        time_step=sampling.time_step,
-        friction=sampling.friction,
-        equilibrate=file.validation.equilibrate,
-        duration=file.validation.duration,
-        every=sampling.every,
-        seed=file.seed,
-        threads=sampling.threads,
-    )
+    asked = file.validation
+    sampling = replace(file.sampling.sampling(), equilibrate=asked.equilibrate, duration=asked.duration)
+    return sample(tables, start, temperature=temperature, seed=file.seed, **asdict(sampling))
 
 
 def _replica_g(samples: xr.Dataset, spec: Spec, r: Float) -> xr.Dataset:
