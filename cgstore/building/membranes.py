@@ -1,5 +1,6 @@
 """Hydrated lipid bilayers, cut out of the patches that OpenMM ships."""
 
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def bilayer(lipid: str, *, per_leaflet: int = PATCH, water: int | None = None) -
     return _assemble(topology, parts, position - middle, old=box, new=edges)
 
 
+@lru_cache(maxsize=1)  # read once for many systems; nobody changes it
 def _patch(lipid: str) -> tuple[Any, Float, Float]:
     """Read a patch: its topology, positions and edges in nm."""
     try:
