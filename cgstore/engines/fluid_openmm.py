@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from cgstore.engines.fluid import Fluid, Trajectory, lattice, velocities
-from cgstore.errors import EngineFailure, MissingExtra
+from cgstore.engines.openmm_platforms import context_of, load_openmm
+from cgstore.errors import EngineFailure
 from cgstore.frames import Frames
 from cgstore.units import BOLTZMANN
 
 __all__ = ["openmm_trajectory"]
 
-_PLATFORMS = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")  # the fastest first
 _REPORTED = 1  # force group that is evaluated for frames only
 
 
@@ -33,10 +33,7 @@ def openmm_trajectory(fluid: Fluid, *, platform: str = "") -> Trajectory:
     The virial is exact, not a finite difference: both parts of the potential are powers of r, so that the sum of r·f is
     12 U₁₂ + 6 U₆ = 6 U + 6 U₁₂, and U₁₂ is measured by a second force that does not act.
     """
-    try:
-        import openmm
-    except ImportError as error:
-        raise MissingExtra.of("openmm", extra="simulate", purpose='engine = "openmm"') from error
+    openmm = load_openmm()
     try:
         context = _context(openmm, fluid, platform)
         integrator = context.getIntegrator()
@@ -55,19 +52,13 @@ def openmm_trajectory(fluid: Fluid, *, platform: str = "") -> Trajectory:
 
 def _context(openmm: Any, fluid: Fluid, platform: str) -> Any:
     """Make a context on the platform that is wanted, or on the first that works."""
-    known = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
-    failure: Exception | None = None
-    for name in [platform] if platform else [name for name in _PLATFORMS if name in known]:
+
+    def chain() -> Any:
         integrator = openmm.NoseHooverIntegrator(fluid.temperature, 1 / fluid.damping, fluid.timestep)
         integrator.setIntegrationForceGroups({0})
-        properties = {"Threads": "1"} if name == "CPU" else {}
-        try:
-            return openmm.Context(
-                _system(openmm, fluid), integrator, openmm.Platform.getPlatformByName(name), properties
-            )
-        except openmm.OpenMMException as error:  # a library of a GPU without the GPU
-            failure = error
-    raise EngineFailure(f"OpenMM: no platform works: {failure}")
+        return integrator
+
+    return context_of(openmm, _system(openmm, fluid), chain, platform)
 
 
 def _system(openmm: Any, fluid: Fluid) -> Any:

@@ -61,7 +61,7 @@ def run_md(folder: Path, conditions: Conditions, *, engine: str = "auto") -> Mot
     Nosé–Hoover chain of OpenMM with 1/ps (Martyna 1992, doi:10.1063/1.463940): neither slows diffusion as friction
     would. Pressure: stochastic cell rescaling of GROMACS with 2 ps (Bernetti and Bussi 2020, doi:10.1063/5.0020514), a
     Monte Carlo barostat of OpenMM every 25 steps (Åqvist 2004, doi:10.1016/j.cplett.2003.12.039). On one machine the
-    same seed gives the same trajectory, with GROMACS and on OpenMM's Reference and CPU platforms.
+    same seed gives the same trajectory, with GROMACS and on OpenMM's CPU platform.
     """
     if engine not in ENGINES:
         raise InputError(f'engine: found "{engine}"{did_you_mean(engine, ENGINES)}')

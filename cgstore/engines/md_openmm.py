@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ Float = NDArray[np.float64]
 
 _SEEDS = 2**31 - 8
 _HEATING = 5_000  # steps, of a quarter of the timestep
-_SLICE = 500  # steps after which an interrupt is noticed
+_SLICE = 250  # steps
 _FRICTION = 10.0  # 1/ps, of the heating
 _COLLISIONS = 1.0  # 1/ps, of the Nosé–Hoover chain
 _ATTEMPTS = 25  # steps between those of the barostat
@@ -38,7 +39,7 @@ def run_openmm(folder: Path, conditions: Conditions, contents: Contents, *, plat
 
     Parameters
     ----------
-    platform : Reference, CPU, CUDA …; the fastest that works without it; CPU takes one thread
+    platform : CPU, CUDA …; the fastest that works without it; CPU takes one thread
 
     Raises
     ------
@@ -52,12 +53,12 @@ def run_openmm(folder: Path, conditions: Conditions, contents: Contents, *, plat
         whole = _whole(start, contents.topology)
         position, box, velocity = _heated(openmm, system, whole, conditions, platform)
         barostat = _add_barostat(openmm, system, conditions)
-        integrator = openmm.NoseHooverIntegrator(conditions.temperature, _COLLISIONS, conditions.timestep)
-        context = context_of(openmm, system, integrator, platform)
+        chain = partial(openmm.NoseHooverIntegrator, conditions.temperature, _COLLISIONS, conditions.timestep)
+        context = context_of(openmm, system, chain, platform)
         context.setPeriodicBoxVectors(*box)
         context.setPositions(position)
         context.setVelocities(velocity)
-        _advance(context, conditions.equilibration)
+        _advance(context, conditions.equilibration, "equilibration")
         engine = f"OpenMM {openmm.version.short_version} {context.getPlatform().getName()}"
         series: list[tuple[float, float, float]] = []
         write_xtc(folder / "trajectory.xtc", contents, _frames(openmm, context, barostat, conditions, series))
@@ -111,13 +112,17 @@ def _whole(start: Frames, topology: Topology) -> Float:
 def _heated(openmm: Any, system: Any, whole: Float, conditions: Conditions, platform: str) -> tuple[Any, Any, Any]:
     """Minimise and heat at constant volume with friction and small steps; return positions, box and velocities."""
     seed = conditions.seed % _SEEDS
-    integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, _FRICTION, conditions.timestep / 4)
-    integrator.setRandomNumberSeed(seed + 1)
-    context = context_of(openmm, system, integrator, platform)
+
+    def friction() -> Any:
+        integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, _FRICTION, conditions.timestep / 4)
+        integrator.setRandomNumberSeed(seed + 1)
+        return integrator
+
+    context = context_of(openmm, system, friction, platform)
     context.setPositions(whole)
     openmm.LocalEnergyMinimizer.minimize(context, 100.0, 1000)
     context.setVelocitiesToTemperature(conditions.temperature, seed + 1)
-    _advance(context, _HEATING)
+    _advance(context, _HEATING, "heating")
     state = context.getState(positions=True, velocities=True)
     return state.getPositions(asNumpy=True), state.getPeriodicBoxVectors(), state.getVelocities(asNumpy=True)
 
@@ -136,10 +141,19 @@ def _add_barostat(openmm: Any, system: Any, conditions: Conditions) -> Any:
     return barostat if hasattr(barostat, "computeCurrentPressure") else None
 
 
-def _advance(context: Any, steps: int) -> None:
-    """Make steps, few at a time: an interrupt waits until OpenMM returns."""
+def _advance(context: Any, steps: int, stage: str) -> None:
+    """Make steps, few at a time: an interrupt waits until OpenMM returns.
+
+    Raises
+    ------
+    EngineFailure : a position or an energy is not finite
+    """
     for begin in range(0, steps, _SLICE):
         context.getIntegrator().step(min(_SLICE, steps - begin))
+        state = context.getState(positions=True, energy=True)
+        energy = [state.getPotentialEnergy()._value, state.getKineticEnergy()._value]
+        if not (np.isfinite(energy).all() and np.abs(state.getPositions(asNumpy=True)._value).max() < _FAR):
+            raise EngineFailure(f"OpenMM, {stage}: a position or an energy is not finite")
 
 
 def _frames(
@@ -149,13 +163,11 @@ def _frames(
     unit = openmm.unit
     freedom = _freedom(context.getSystem())
     for k in range(conditions.frames):
-        _advance(context, conditions.every if k else 0)
+        _advance(context, conditions.every if k else 0, "production")
         state = context.getState(positions=True, energy=True)
         position = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
         kinetic = state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole)
-        if not (np.isfinite([energy, kinetic]).all() and np.abs(position).max() < _FAR):
-            raise EngineFailure(f"OpenMM: a position or an energy is not finite in frame {k} of the production")
         pressure = 0.0 if barostat is None else _mean_pressure(barostat.computeCurrentPressure(context))
         series.append((energy, 2 * kinetic / (freedom * BOLTZMANN), pressure))
         box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
