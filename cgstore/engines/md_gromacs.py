@@ -88,8 +88,12 @@ def _stages(conditions: Conditions) -> dict[str, Options]:
         "ref-t": conditions.temperature,
         "dt": conditions.timestep,
     }
+    # With friction: stiff modes begin without potential energy, and a thermostat of the whole system would pay for it
+    # from the motion of the molecules, for hundreds of ps in methane.
     heating: Options = {
         **moving,
+        "integrator": "sd",
+        "tcoupl": "no",
         "dt": conditions.timestep / 4,
         "nsteps": _HEATING,
         "tau-t": 0.1,

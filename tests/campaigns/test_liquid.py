@@ -23,6 +23,7 @@ from cgstore.errors import InputError
 from cgstore.frames import Frames
 from cgstore.readers.topologies import read_topology
 from cgstore.readers.xtc import open_xtc
+from cgstore.units import BOLTZMANN
 from cgstore.writers.contents import Contents
 from cgstore.writers.xtc import write_xtc
 
@@ -177,6 +178,27 @@ def test_displacements_count_neither_boundaries_nor_the_breath_of_the_box(place)
     wanted = np.sqrt(((velocity * 40 * edge.mean()) ** 2).sum(axis=1).mean())
     assert liquid._moved(place, np.full(41, True)) == pytest.approx(wanted, rel=1e-3)
     assert liquid._moved(place, time >= 20) == pytest.approx(wanted / 2, rel=0.02)
+
+
+@pytest.mark.skipif(gromacs_program() is None, reason="no GROMACS")
+def test_stiff_modes_have_the_temperature_of_the_rest(place):
+    """Angles of minimised molecules are at 0 K, and few collisions would warm them within a run."""
+    campaign = load_campaign(
+        write([METHANE], electrostatics="pme", timestep="2 fs", production=1000, equilibration=100)
+    )
+    item = plan_systems(campaign)[0]
+    liquid.simulate(item.parameters, campaign.settings, seed=item.seed, engine="gromacs", folder=place)
+    trajectory = open_xtc(place / "trajectory.xtc")
+    frames = trajectory.read(np.arange(len(trajectory.time)))
+    edge = frames.box[:, 0, 0].astype(float)[:, None, None, None]
+    arms = np.diff(frames.position.astype(float).reshape(len(edge), -1, 5, 3)[:, :, [0, 1, 0, 2, 0, 3, 0, 4]], axis=2)
+    arms = arms[:, :, ::2] - edge * np.round(arms[:, :, ::2] / edge)
+    arms /= np.linalg.norm(arms, axis=-1, keepdims=True)
+    first, second = np.triu_indices(4, k=1)
+    angle = np.arccos((arms[:, :, first] * arms[:, :, second]).sum(axis=-1))
+    energy = (276.144 / 2 * (angle - np.deg2rad(107.8)) ** 2).sum(axis=-1).mean()
+    least = 6 * 276.144 / 2 * np.deg2rad(109.4712 - 107.8) ** 2
+    assert (energy - least) / (5 / 2 * BOLTZMANN) == pytest.approx(1.05 * 150, rel=0.15)  # of steps of 2 fs, 5 % more
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # OpenMM leaves the file open
