@@ -1,7 +1,6 @@
 """Commands on results: computed and kept, explained, drawn, reported."""
 
 import math
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,6 @@ __all__ = ["app"]
 
 app = typer.Typer()
 _RESULTS = "Results"
-_SINGLE = ((), ("kind",), ("molecule_kind",))  # dims of what is a number, or one for each kind of molecule
 
 Spec = Annotated[Path | None, typer.Option(help="TOML file of what to compute, and how finely.", metavar="FILE")]
 Name = Annotated[str, typer.Argument(help="A dataset, system/run/level.", metavar="NAME")]
@@ -58,43 +56,32 @@ def distributions(
                     "computed": computed,
                     "distributions": counts,
                     "others": others,
-                    "values": values,
+                    "values": [plain for plain, _ in values],
                     "warnings": warnings,
                 }
             )
             counted = [f"{dim.replace('_', ' ')}s: {size}" for dim, size in counts.items() if size]
             words = ", ".join([*counted, *(name.replace("_", " ") for name in others)])
             lines.append(f"{entry.name}: {'computed' if computed else 'known already'}; {words}")
-            lines += [f"  {line}" for line in align([_row(item) for item in values]).splitlines()]
+            lines += [f"  {line}" for line in align([row for _, row in values]).splitlines()]
             progress("distributions", number + 1, len(entries))
     shell.answer(answers, "\n".join(lines))
 
 
-def _values(tree: Any) -> list[dict[str, Any]]:
-    """Gather the single numbers of a result with their errors: one each, or one for each kind of molecule."""
-    found = []
-    for node in tree.children.values():
-        ds = node.to_dataset()
-        for name in [name for name in ds.data_vars if f"{name}_error" in ds]:
-            array, error = ds[name], ds[f"{name}_error"]
-            what, unit = str(array.attrs.get("long_name", name)), str(array.attrs.get("units", ""))
-            for place in product(*map(range, array.shape)) if array.dims in _SINGLE else ():
-                of = "".join(f" of {array[dim].values[k]}" for dim, k in zip(array.dims, place, strict=True))
-                value, spread = float(array.values[place]), float(error.values[place])
-                # Where a coefficient cannot be told, its result says why.
-                note = str(ds["reason"].values[place]) if name == "diffusion" and "reason" in ds else ""
-                found.append({"what": what + of, "value": value, "error": spread, "unit": unit, "note": note})
-    return found
-
-
-def _row(item: dict[str, Any]) -> list[str]:
-    """Show one number: what it is, with its error and unit, and what there is to say about it."""
+def _values(tree: Any) -> list[tuple[dict[str, Any], list[str]]]:
+    """Gather the single numbers of a result with their errors: as data, and as a row of words."""
+    from cgstore.averages.numbers import single_numbers
     from cgstore.plot.wording import with_error, with_unit
 
-    value, error = item["value"], item["error"]
-    shown = with_error(value, error) if math.isnan(value) else with_unit(with_error(value, error), item["unit"])
-    unknown = "" if math.isnan(value) or math.isfinite(error) else "error not known: too short a run"
-    return [item["what"], shown, item["note"] or unknown]
+    numbers = [number for node in tree.children.values() for number in single_numbers(node.to_dataset())]
+    found = []
+    for number in numbers:
+        what = "".join([number.what, *(f" of {kind}" for kind in number.of)])
+        plain = {"what": what, "value": number.value, "error": number.error, "unit": number.unit, "note": number.reason}
+        shown = with_error(number.value, number.error)
+        shown = with_unit(shown, number.unit) if math.isfinite(number.value) else shown
+        found.append((plain, [what, shown, number.remark()]))
+    return found
 
 
 def _explain(shell: Shell, entries: Any, wanted: Any) -> None:

@@ -1,12 +1,12 @@
 """Cards of kept results: pictures, numbers with their errors, what was asked, and what is wrong with the run."""
 
-from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from cgstore.averages.flags import warnings_of
+from cgstore.averages.numbers import Number, single_numbers
 from cgstore.catalog import Entry
 from cgstore.errors import PhysicsError
 from cgstore.plot import DISTRIBUTIONS, answers, kept_results, with_error
@@ -35,7 +35,6 @@ _OBSERVABLES = {
     "mobility": ("Mobility", {"msd": "msd"}),
     "velocity": ("Velocities", {"vacf": "vacf"}),
 }  # title; figures, and the variable that each is of
-_SINGLE = ((), ("leaflet",), ("kind",), ("molecule_kind",))  # dims of what has a row of its own in a table
 _CAPTIONS = {
     "area": "Each frame, and the mean with its standard error as a band.",
     "thickness": "Each frame, and the mean with its standard error as a band.",
@@ -146,7 +145,7 @@ def _observable(entry: str, name: str, result: xr.Dataset) -> dict[str, Any]:
     if "bond_order" in result:
         figures = {"order": "bond_order"}
     asked = [f"{key.replace('_', ' ')} {_word(value)}" for key, value in result.attrs["parameters"].items() if value]
-    rows = _numbers(result)
+    rows = [_row(number) for number in single_numbers(result)]
     return {
         "title": title,
         "text": f"{', '.join(asked)}." if asked else "",
@@ -161,35 +160,15 @@ def _observable(entry: str, name: str, result: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _numbers(result: xr.Dataset) -> list[list[str]]:
-    """Return a row for each single number with an error: what, its value, its correlation time, a remark."""
-    rows = []
-    for name in [str(name) for name in result.data_vars if f"{name}_error" in result]:
-        array = result[name]
-        if array.dims not in _SINGLE:
-            continue
-        unit = pretty_unit(str(array.attrs.get("units", "1"))).strip("()")
-        what = str(array.attrs.get("long_name", name))
-        times = result.get(f"{name}_correlation_time")
-        for place in product(*map(range, array.shape)):
-            of = [str(array[dim].values[at]) for dim, at in zip(array.dims, place, strict=True)]
-            value, error = (float(result[variable].values[place]) for variable in (name, f"{name}_error"))
-            time = float(times.values[place]) if times is not None else np.nan
-            rows.append(
-                [
-                    ", ".join([what if not unit else f"{what} / {unit}", *of]),
-                    with_error(value, error) if np.isfinite(value) else "not known",
-                    f"{time:.3g}" if np.isfinite(time) else "",
-                    _remark(result, name, place, value, error),
-                ]
-            )
-    return rows
-
-
-def _remark(result: xr.Dataset, name: str, place: tuple[int, ...], value: float, error: float) -> str:
-    """Return why a coefficient or an error is not known."""
-    reason = str(result["reason"].values[place]) if name == "diffusion" and "reason" in result else ""
-    return reason or ("error not known: too short a run" if np.isfinite(value) and not np.isfinite(error) else "")
+def _row(number: Number) -> list[str]:
+    """Return a number as a row of a table: what, its value, its correlation time, a remark."""
+    unit, time = pretty_unit(number.unit).strip("()"), number.correlation_time
+    return [
+        ", ".join([f"{number.what} / {unit}" if unit else number.what, *number.of]),
+        with_error(number.value, number.error),
+        f"{time:.3g}" if np.isfinite(time) else "",
+        number.remark(),
+    ]
 
 
 def _unknown(result: xr.Dataset, names: list[str]) -> list[str]:
