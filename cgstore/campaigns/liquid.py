@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from cgstore.building.molecule_files import Molecule, read_molecule, topology_of
 from cgstore.building.packing import pack
 from cgstore.building.start import Start, write_start
 from cgstore.campaigns.judging import judge
 from cgstore.campaigns.kinds import Outcome, Run
+from cgstore.campaigns.sweep import one_of
 from cgstore.documents import Document, Length, TextFile, Time, did_you_mean
 from cgstore.engines.md import Conditions, run_md
 from cgstore.errors import PhysicsError
@@ -34,6 +35,7 @@ ENGINES = ("gromacs", "openmm")
 
 Float = NDArray[np.float64]
 
+_FRAMES = 32  # at least: fewer do not show a drift
 _U_PER_NM3 = 0.602214076  # of one kg/m³
 _ROOM = 2.2  # edge of the box in units of the cutoff: twice, with what neighbour lists and the barostat need
 _STARTS = (0.95, 0.85, 0.7, 0.5)  # of the density of the liquid: the first at which molecules do not overlap
@@ -51,11 +53,13 @@ class _MoleculeFiles(Document):
     model: str = ""  # for the catalog
     doi: str = ""
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
+    @field_validator("geometry")
+    @classmethod
+    def _fits(cls, geometry: str, info: ValidationInfo) -> str:
         """Check that topology and geometry can be read and belong together."""
-        self.read()
-        return self
+        if "topology" in info.data:
+            read_molecule(info.data["topology"], geometry)
+        return geometry
 
     def read(self) -> Molecule:
         """Return the molecule."""
@@ -73,17 +77,29 @@ class Settings(Document):
     production: Annotated[int, Field(ge=1, strict=True)] = 100_000  # steps
     every: Annotated[int, Field(ge=1, strict=True)] = 250  # steps between frames
     cutoff: Annotated[Length, Field(gt=0, allow_inf_nan=False)] = 1.0  # nm
-    electrostatics: str = "pme"
-    constraints: str = "h-bonds"
+    electrostatics: Annotated[str, one_of(("pme", "none"))] = "pme"
+    constraints: Annotated[str, one_of(("none", "h-bonds", "all-bonds"))] = "h-bonds"
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        """Check what belongs together."""
-        for name in self.dropped:
-            if name not in self.molecules:
-                raise ValueError(f'dropped: found "{name}"{did_you_mean(name, self.molecules)}')
-        self.conditions(temperature=300.0, pressure=1.0, seed=1)
-        return self
+    @field_validator("dropped")
+    @classmethod
+    def _known(cls, dropped: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Check that molecules are known."""
+        molecules = info.data.get("molecules", dropped)
+        for name in dropped:
+            if name not in molecules:
+                raise ValueError(f'found "{name}", which is not in settings.molecules{did_you_mean(name, molecules)}')
+        return dropped
+
+    @field_validator("every")
+    @classmethod
+    def _several_frames(cls, every: int, info: ValidationInfo) -> int:
+        """Ask for as many frames as a drift can be seen in."""
+        production = info.data.get("production", every * _FRAMES)
+        if production % every or production < _FRAMES * every:
+            raise ValueError(
+                f"found {every}, expected a part of production, {production} steps, for at least {_FRAMES} frames"
+            )
+        return every
 
     def conditions(self, *, temperature: float, pressure: float, seed: int) -> Conditions:
         """Return how a system is simulated."""

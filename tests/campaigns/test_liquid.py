@@ -227,12 +227,26 @@ def test_points_that_cannot_be_simulated_are_refused_with_the_reason(place, poin
     assert any(reason in found for found in refused_points(campaign))
 
 
+def test_molecules_that_do_not_go_together_are_named_before_anything_runs(place):
+    mixture = METHANE | {"solvent": "C1", "fraction": "50 %"}
+    with pytest.raises(InputError, match=r"CH4 has \[ defaults \] 1 3 yes 0.5 0.5, C1 has 1 2 no 1.0 1.0"):
+        plan_systems(load_campaign(write([mixture])))
+    ion = place / "molecules" / "methane_trappe.itp"
+    ion.write_text(UNITED.replace(" 0.0 16.043\n", " 1.0 16.043\n"))
+    campaign = load_campaign(write([METHANE | {"molecule": "C1"}, METHANE]))
+    assert refused_points(campaign)[0].endswith("the box would have a charge of +60 e")
+
+
 @pytest.mark.parametrize(
     ("settings", "files", "message"),
     [
-        ({"dropped": ["ice"]}, FILES, 'dropped: found "ice"'),
-        ({"constraints": "all"}, FILES, "constraints: found 'all'"),
-        ({"every": 7}, FILES, "expected a multiple of every, which is 7"),
+        (
+            {"dropped": ["ice"]},
+            FILES,
+            'settings.dropped +found "ice", which is not in settings.molecules; known are C1',
+        ),
+        ({"constraints": "all"}, FILES, 'settings.constraints +found "all", expected none .+ all-bonds'),
+        ({"every": 7}, FILES, "settings.every +found 7, expected a part of production, 20000 steps"),
         ({}, FILES.replace("methane.gro", "water.gro"), "found 5 atoms in its topology and 3 in its geometry"),
         ({}, FILES.replace("methane.gro", "ethane.gro"), "ethane.gro"),
         ({}, FILES.replace("density = 380", "density = 0"), "density"),
@@ -247,5 +261,6 @@ def test_the_command_says_what_is_wrong_in_one_message(place, capsys):
     path = write([METHANE], files=FILES.replace("methane.gro", "water.gro"))
     assert main(["simulate", str(path), "--dry-run"]) == 2
     said = capsys.readouterr().err
-    assert "settings.molecules.CH4" in said
+    assert 'CH4.geometry   found "molecules/water.gro"; molecule: found 5 atoms in its topology and 3' in said
+    assert len(said) < 400
     assert "Traceback" not in said
