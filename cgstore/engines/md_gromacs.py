@@ -1,4 +1,4 @@
-"""Molecular dynamics by GROMACS, a program on PATH, in four runs: minimise, heat, equilibrate, produce."""
+"""Molecular dynamics by GROMACS, a program on PATH, in five runs: minimise, heat, condense, equilibrate, produce."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from math import gcd
 from pathlib import Path
@@ -21,6 +22,8 @@ Options = Mapping[str, str | int | float]
 
 _SEEDS = 2**31 - 8
 _HEATING = 5_000  # steps, of a quarter of the timestep
+_CONDENSING = 5_000  # steps; starts may be much thinner than the liquid
+_SOFT = 5.0  # how many times the compressibility is assumed then: so much quicker the volume follows
 _TERMS = ("Potential", "Temperature", "Pressure")
 _MOST = 400  # characters of what GROMACS says that are repeated
 
@@ -103,9 +106,12 @@ def _stages(conditions: Conditions) -> dict[str, Options]:
         "ld-seed": seed + 1,
     }
     going_on: Options = {**moving, "tau-t": 1.0, "gen-vel": "no", "continuation": "yes"}
+    soft = replace(conditions, compressibility=_SOFT * conditions.compressibility)
+    condensing: Options = {**going_on, **_barostat(soft, 0.5), "nsteps": _CONDENSING, "ld-seed": seed + 4}
     return {
         "minimisation": {**shared, "integrator": "steep", "nsteps": 1000, "emtol": 500.0, "emstep": 0.01},
         "heating": heating,
+        **({} if conditions.pressure is None else {"condensation": condensing}),
         "equilibration": {
             **going_on, **_barostat(conditions, 1.0), "nsteps": conditions.equilibration, "ld-seed": seed + 2
         },
@@ -123,14 +129,14 @@ def _stages(conditions: Conditions) -> dict[str, Options]:
 
 
 def _barostat(conditions: Conditions, time: float) -> Options:
-    """Return the options of the barostat with a time in ps."""
+    """Return the options of the barostat with a time in ps; GROMACS wants it to be a hundred steps at least."""
     if conditions.pressure is None:
         return {"pcoupl": "no"}
     sides = 2 if conditions.membrane else 1
     return {
         "pcoupl": "C-rescale",
         "pcoupltype": "semiisotropic" if conditions.membrane else "isotropic",
-        "tau-p": time,
+        "tau-p": max(time, 100 * conditions.timestep),
         "ref-p": " ".join([repr(conditions.pressure)] * sides),
         "compressibility": " ".join([repr(conditions.compressibility)] * sides),
     }

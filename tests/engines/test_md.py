@@ -185,7 +185,7 @@ def test_both_engines_make_the_same_liquid(methane: Methane) -> None:
     assert abs(both[:, 2] - 112).max() < 1.5
     assert (abs(both[:, 1] - 423) < 15).all()  # kg/m³, of liquid methane at its boiling point
     for one in found.values():
-        assert abs(one.mean[3] - 1) < 4 * one.error[3] < 100  # bar
+        assert abs(one.mean[3] - 1) < 4 * one.error[3] < 400  # bar
 
 
 # What goes wrong ----------------------------------------------------------------------------------------------------
