@@ -1,13 +1,12 @@
 """The campaign kind `nanoparticle`: a particle in water or on a lipid bilayer, swept over radius, place, T and p."""
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from cgstore.building.clayff import SILICA
 from cgstore.building.forcefields import load_forcefield, start_of
@@ -19,11 +18,10 @@ from cgstore.building.waters import WATER
 from cgstore.campaigns.cohesion import cohesion
 from cgstore.campaigns.judging import judge
 from cgstore.campaigns.kinds import Outcome, Run
+from cgstore.campaigns.lipid_mappings import LipidMappings, mapping_name
 from cgstore.campaigns.sweep import one_of
-from cgstore.documents import Document, Length, Mass, TextFile, Time, did_you_mean, parse_document
+from cgstore.documents import Document, Length, Mass, Time
 from cgstore.engines.md import Conditions, run_md
-from cgstore.errors import InputError
-from cgstore.recipe import MappingFile
 
 __all__ = ["DEFAULTS", "ENGINES", "PARAMETERS", "Settings", "refused", "simulate"]
 
@@ -48,7 +46,7 @@ _LIPID21, _TIP3P = "10.1021/acs.jctc.1c01217", "10.1063/1.445869"
 class Settings(Document):
     """What all systems have in common."""
 
-    mappings: dict[str, TextFile] = Field(default={})  # of lipids
+    mappings: LipidMappings = Field(default={})
     padding: Annotated[Length, Field(ge=0.8, allow_inf_nan=False)] = 1.2  # nm of water beside the particle
     gap: Annotated[Length, Field(ge=0.2, le=1, allow_inf_nan=False)] = 0.3  # nm, to the lipids in the start
     per_leaflet: Annotated[int, Field(ge=1, le=PATCH, strict=True)] = PATCH  # lipids
@@ -61,21 +59,6 @@ class Settings(Document):
     cutoff: Annotated[Length, Field(gt=0, allow_inf_nan=False)] = 1.0  # nm
     settled: Annotated[tuple[Annotated[str, one_of(_SETTLE)], ...], Field(min_length=1)] = _SETTLE
     levels: Annotated[tuple[Annotated[str, one_of(_LEVELS)], ...], Field(min_length=1)] = ("cg",)
-
-    @field_validator("mappings")
-    @classmethod
-    def _fit(cls, mappings: dict[str, str]) -> dict[str, str]:
-        """Check that each mapping is one, and is that of its lipid."""
-        for lipid, text in mappings.items():
-            if lipid not in LIPIDS:
-                raise ValueError(f'found the lipid "{lipid}"{did_you_mean(lipid, LIPIDS)}')
-            try:
-                found = parse_document(tomllib.loads(text), MappingFile, where=lipid).molecule
-            except (InputError, tomllib.TOMLDecodeError) as error:
-                raise ValueError(f"found no mapping of {lipid}: {error}") from error
-            if found != lipid:
-                raise ValueError(f'found a mapping of "{found}" for {lipid}')
-        return mappings
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -133,7 +116,7 @@ def simulate(point: Mapping[str, Any], settings: Settings, *, seed: int, engine:
         failure = dissolved or failure
     place = point["environment"]
     lipid = place if place in LIPIDS else ""
-    mapping = {lipid: f"{lipid.lower()}_lipid21"} if lipid else {}
+    mapping = {lipid: mapping_name(lipid)} if lipid else {}
     return Outcome(
         failure=failure,
         engine=motion.engine,
