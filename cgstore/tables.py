@@ -1,15 +1,19 @@
-"""Tabulated pair potentials: a uniform grid from zero, a core that goes on to it, and a smooth end at the cutoff."""
+"""Tabulated potentials: of pairs, from zero to a smooth end at the cutoff; of bonds, angles and dihedrals."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cgstore.errors import InputError, PhysicsError
 
-__all__ = ["Table", "interpolate", "table_of"]
+__all__ = ["BondedTable", "Table", "Term", "bonded_table_of", "interpolate", "table_of"]
 
 Float = NDArray[np.float64]
+Term = Literal["bond", "angle", "dihedral"]
+
+_ENDS: dict[str, tuple[float, float]] = {"angle": (0.0, 180.0), "dihedral": (-180.0, 180.0)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,3 +166,106 @@ def _check_points(points: Float, values: Float, cutoff: float, spacing: float) -
             f"table_of: energies end at {points[-1]:g} nm, before the cutoff at {cutoff:g} nm; "
             f"use a cutoff of at most {points[-1]:g}"
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BondedTable:
+    """A potential of bonds, angles or dihedrals of one kind on uniform nodes, a cubic between them as in `Table`.
+
+    Angles go from 0 to 180 degrees and dihedrals from -180 to 180, where they close. Beyond its nodes the potential of
+    a bond goes on linearly. The zero of the energy is arbitrary.
+    """
+
+    term: Term
+    x: Float  # (node,) nm, or degrees
+    energy: Float  # (node,) kJ/mol
+    force: Float  # (node,) −dU/dx, kJ/mol/nm, or kJ/mol/degree
+
+    def __post_init__(self) -> None:
+        """Refuse what is no table."""
+        x, energy, force = (np.asarray(a, np.float64) for a in (self.x, self.energy, self.force))
+        problem = ""
+        if self.term not in ("bond", "angle", "dihedral"):
+            problem = 'expected "bond", "angle" or "dihedral"'
+        elif x.ndim != 1 or len(x) < 3 or energy.shape != x.shape or force.shape != x.shape:
+            problem = f"found shapes {x.shape}, {energy.shape}, {force.shape}, expected three times (node,), node >= 3"
+        elif not (np.isfinite(x).all() and np.isfinite(energy).all() and np.isfinite(force).all()):
+            problem = "found numbers that are not finite; take `potential` of `potential_of_mean_force`, which has none"
+        elif x[-1] <= x[0] or not np.allclose(np.diff(x), (x[-1] - x[0]) / (len(x) - 1), rtol=1e-6, atol=0.0):
+            problem = "expected nodes in equal steps"
+        elif self.term == "bond" and x[0] < 0.0:
+            problem = f"found nodes from {x[0]:g} nm, expected no negative distance"
+        elif self.term in _ENDS and not np.allclose(x[[0, -1]], _ENDS[self.term], rtol=0.0, atol=1e-6):
+            problem = f"found nodes from {x[0]:g} to {x[-1]:g}, expected {_ENDS[self.term]} degrees"
+        elif self.term == "dihedral" and not np.allclose([energy[0], force[0]], [energy[-1], force[-1]]):
+            problem = "found another energy or force at -180 than at 180 degrees, expected the same"
+        if problem:
+            raise InputError(f"table of a potential of {self.term}s: {problem}")
+        for name, array in (("x", x), ("energy", energy), ("force", force)):
+            object.__setattr__(self, name, array)
+
+
+def bonded_table_of(term: Term, x: ArrayLike, energy: ArrayLike) -> BondedTable:
+    """Make a table of energies of a bond, an angle or a dihedral on even points, such as the bins of a distribution.
+
+    A cubic spline goes through the points; at 0 and 180 degrees it ends with a slope of zero, for there an angle is
+    mirrored, and that of a dihedral is periodic.
+
+    Parameters
+    ----------
+    term : what it is a potential of
+    x, energy : (point,) nm or degrees in equal steps, and kJ/mol, finite; angles and dihedrals need points all over
+        their range, up to one step from its ends
+
+    Raises
+    ------
+    InputError : the points are not even, or do not cover the range
+
+    Examples
+    --------
+    >>> table = bonded_table_of("angle", np.arange(180) + 0.5, 0.01 * (np.arange(180) - 119.5) ** 2)
+    >>> len(table.x), abs(float(table.energy.min().round(6))), float(table.force[-1])
+    (361, 0.0, 0.0)
+    """
+    points, values = np.asarray(x, np.float64), np.asarray(energy, np.float64)
+    even = points.ndim == 1 and len(points) >= 4 and points.shape == values.shape
+    step = (points[-1] - points[0]) / (len(points) - 1) if even else 0.0
+    if not even or not step > 0.0 or not np.allclose(np.diff(points), step, rtol=1e-4, atol=0.0):
+        raise InputError(
+            f"bonded_table_of: found points {points.shape} and energies {values.shape} of a {term}, "
+            "expected at least 4 points in equal steps and as many energies"
+        )
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"bonded_table_of: {np.count_nonzero(~np.isfinite(values))} of {len(values)} energies of a {term} are not "
+            "finite; take `potential` of `potential_of_mean_force`, which has none"
+        )
+    from scipy.interpolate import CubicSpline
+
+    if term == "bond":
+        curve = CubicSpline(points, values)
+        return BondedTable(term, points, values, -curve(points, 1))
+    low, high = _ENDS[term]
+    if points[0] > low + 1.001 * step or points[-1] < high - 1.001 * step:
+        raise InputError(
+            f"bonded_table_of: found points of a {term} from {points[0]:g} to {points[-1]:g} degrees, "
+            f"expected them all over {low:g} to {high:g}"
+        )
+    curve = CubicSpline(*_continued(term, points, values))
+    nodes = np.linspace(low, high, round(2.0 * (high - low) / step) + 1)
+    u, force = curve(nodes), 0.0 - curve(nodes, 1)
+    if term == "dihedral":
+        u[-1], force[-1] = u[0], force[0]
+    else:
+        force[[0, -1]] = 0.0
+    return BondedTable(term, nodes, u, force)
+
+
+def _continued(term: Term, points: Float, values: Float) -> tuple[Float, Float]:
+    """Return the points of an angle with their mirror images, those of a dihedral with their periodic images."""
+    if term == "angle":
+        around, energy = np.concatenate([-points, points, 360.0 - points]), np.tile(values, 3)
+    else:
+        around, energy = np.concatenate([points - 360.0, points, points + 360.0]), np.tile(values, 3)
+    _, first = np.unique(around.round(6), return_index=True)
+    return around[first], energy[first]

@@ -273,7 +273,7 @@ def test_bonds_missing_tables_and_senseless_times_are_refused() -> None:
     ds = argon(duration=0.4)
     bonded = ds.assign(bond=(("bond", "bond_end"), np.array([[0, 1]], np.int32)))
     options = {"temperature": 120.0, "equilibrate": 0.0, "duration": 1.0, "every": 0.1, "seed": 1}
-    with pytest.raises(InputError, match="1 bonds"):
+    with pytest.raises(InputError, match="1 bonds and tables of pairs only"):
         sample({"A-A": lj_table()}, bonded, **options)
     with pytest.raises(InputError, match="no table of the pair A-A; known are B-B"):
         sample({"B-B": lj_table()}, ds, **options)
