@@ -1,4 +1,4 @@
-"""Features that are pair potentials on a common grid: of mean force, or what a fit has found."""
+"""Features that are pair potentials on a common grid: of mean force, what a fit has found, or what a file holds."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,35 +22,41 @@ __all__ = ["FEATURES"]
 _PLACES = ("name", "system", "run", "level")
 _MOST_BYTES = 2**26  # of a lock
 _CURVES = "potential.nc"
+_HEAD = ["r_nm", "u_kJ_per_mol", "force_kJ_per_mol_nm"]
 
 
-def _folder(value: str) -> str:
-    """Refuse the pattern of a folder with places that no dataset has."""
+def _pattern(value: str) -> str:
+    """Refuse the pattern of a path with places that no dataset has."""
     try:
         value.format(**dict.fromkeys(_PLACES, "x"))
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"found {value!r}, expected a folder, with {{system}}, {{run}}, {{level}} in it") from error
+        raise ValueError(f"found {value!r}, expected a path, with {{system}}, {{run}}, {{level}} in it") from error
     return value
 
 
 class _Potential(PairGrid):
-    """Whose potential: of mean force, or of the fits in these folders, `fits/{system}` for example."""
+    """Whose potential: of mean force, of the fits in these folders, `fits/{system}` for example, or of these files."""
 
-    source: Literal["mean_force", "fit"] = "mean_force"
-    fits: Annotated[str, AfterValidator(_folder)] | None = None
+    source: Literal["mean_force", "fit", "file"] = "mean_force"
+    fits: Annotated[str, AfterValidator(_pattern)] | None = None
+    file: Annotated[str, AfterValidator(_pattern)] | None = None
     curve: str = "network"
 
     def model_post_init(self, context: Any) -> None:
-        """Refuse a fit without a folder, and a folder without a fit."""
+        """Refuse a fit without a folder, a folder without a fit, and so for a file, which has one pair."""
         PairGrid.model_post_init(self, context)
-        if (self.source == "fit") != (self.fits is not None):
-            raise ValueError('found one of source = "fit" and fits = "FOLDER", expected both or none')
+        for source, key, value in (("fit", "fits", self.fits), ("file", "file", self.file)):
+            if (self.source == source) != (value is not None):
+                raise ValueError(f'found one of source = "{source}" and {key} = "PATH", expected both or none')
+        if self.source == "file" and (self.pair is not None or self.pairs is not None):
+            raise ValueError('found pair or pairs with source = "file", expected none: a file has one potential')
 
 
 def _columns(parameters: _Potential) -> tuple[Column, ...]:
     """Return the columns of a pair potential."""
     dims = on_pairs(parameters, "r")
-    what = "potential of mean force" if parameters.source == "mean_force" else f"pair potential {parameters.curve}"
+    names = {"mean_force": "potential of mean force", "fit": f"pair potential {parameters.curve}"}
+    what = names.get(parameters.source, "pair potential of a file")
     return (
         Column("{}", dims, "kJ/mol", what, "float32"),
         Column("{}_error", dims, "kJ/mol", f"standard error of the {what}", "float32"),
@@ -61,6 +67,8 @@ def _potential(source: Source, parameters: _Potential) -> xr.Dataset:
     """Return energies; their errors are known for potentials of mean force only."""
     if parameters.source == "fit":
         return _of_fit(source, parameters)
+    if parameters.source == "file":
+        return _of_file(source.entry, parameters)
     found = potential_of_mean_force(rdf_on_grid(source, parameters), temperature=source.temperature)
     return placed(found, parameters, {"{}": "potential", "{}_error": "pmf_error"})
 
@@ -92,6 +100,29 @@ def _of_fit(source: Source, parameters: _Potential) -> xr.Dataset:
     return placed(found, parameters, {"{}": "energy", "{}_error": "error"})
 
 
+def _of_file(entry: Entry, parameters: _Potential) -> xr.Dataset:
+    """Return the potential that stands in a file as a campaign writes it, zero beyond its end."""
+    path = _path(str(parameters.file), entry)
+    try:
+        lines = read_plain(path, most=_MOST_BYTES).decode("utf-8").splitlines()
+        if lines[:1] != [",".join(_HEAD)]:
+            raise InputError(f"{path}: found {lines[:1]}, expected the columns {','.join(_HEAD)}")
+        r, energy, force = np.array([line.split(",") for line in lines[1:]], np.float64).T
+        table = Table(r, energy, force)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a pair potential: {error}") from error
+    values = interpolate(table, centres_of(parameters))[0]
+    return xr.Dataset({"{}": ("r", values), "{}_error": ("r", np.full_like(values, np.nan))})
+
+
+def _path(pattern: str, entry: Entry) -> Path:
+    """Return the path that a pattern means for a dataset."""
+    system, run, level = entry.name.split("/")
+    return Path(pattern.format(name=entry.name, system=system, run=run, level=level))
+
+
 def _fit_of(entry: Entry, parameters: _Potential) -> Path:
     """Return the folder of the fit of a dataset.
 
@@ -99,15 +130,17 @@ def _fit_of(entry: Entry, parameters: _Potential) -> Path:
     ------
     InputError : there is none, or it is not finished
     """
-    system, run, level = entry.name.split("/")
-    folder = Path(str(parameters.fits).format(name=entry.name, system=system, run=run, level=level))
+    folder = _path(str(parameters.fits), entry)
     if not (folder / "lock.json").is_file() or (folder / "UNFINISHED").exists():
         raise InputError(f"{folder}: no finished fit; make one with cgstore train FIT.toml -o {folder}")
     return folder
 
 
 def _lock(entry: Entry, parameters: _Potential) -> Any:
-    """Return the digest of the lock of a fit, which says all it was made of; None where there is no fit."""
+    """Return the digest of the lock of a fit, which says all it was made of, or of a file; None where there is none."""
+    if parameters.source == "file":
+        path = _path(str(parameters.file), entry)
+        return digest_of_file(path) if path.is_file() else None
     if parameters.source != "fit":
         return None
     try:
@@ -138,7 +171,7 @@ FEATURES = (
         version=1,
         compute=_potential,
         columns=_columns,
-        meaning="pair potential: of mean force, or of a fit",
+        meaning="pair potential: of mean force, of a fit, or of a file",
         parameters=_Potential,
         grids=grid_of_pairs,
         others=_lock,

@@ -152,6 +152,43 @@ def test_potential_of_a_fit(beads: Path, tmp_path: Path) -> None:
     assert "no finished fit" in cell(beads, "mix/r1/cg", "potential", **where).reason
 
 
+def test_potential_of_a_file(beads: Path, tmp_path: Path) -> None:
+    nodes = np.linspace(0.0, 1.0, 101)
+    path = tmp_path / "mix/potential.csv"
+    where = {"source": "file", "file": f"{tmp_path}/{{system}}/potential.csv", "bins": 15}
+    one, entry = feature_named("potential"), open_catalog(beads)["mix/r1/cg"]
+    parameters = one.parameters.model_validate(where)
+    assert "No such file" in cell(beads, "mix/r1/cg", "potential", **where).reason
+    assert one.others(entry, parameters) is None
+    path.parent.mkdir()
+    rows = np.stack([nodes, 50.0 * (nodes - 1.0) ** 2, -100.0 * (nodes - 1.0)], axis=1)
+    np.savetxt(path, rows, delimiter=",", header="r_nm,u_kJ_per_mol,force_kJ_per_mol_nm", comments="")
+    found = cell(beads, "mix/r1/cg", "potential", **where)
+    r = (np.arange(15) + 0.5) * 0.1
+    np.testing.assert_allclose(found.arrays["x"], np.where(r < 1.0, 50.0 * (r - 1.0) ** 2, 0.0), atol=1e-4)
+    assert np.isnan(found.arrays["x_error"]).all()
+    before = one.others(entry, parameters)
+    path.write_text("r,u\n0,1\n")
+    assert "expected the columns r_nm" in cell(beads, "mix/r1/cg", "potential", **where).reason
+    assert one.others(entry, parameters) not in (None, before)  # another file, another value
+    path.write_text("r_nm,u_kJ_per_mol,force_kJ_per_mol_nm\n0,1\n")
+    assert "not a pair potential" in cell(beads, "mix/r1/cg", "potential", **where).reason
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"source": "file"}, 'source = "file" and file = "PATH"'),
+        ({"source": "fit", "file": "x"}, "expected both or none"),
+        ({"source": "file", "file": "x", "pair": "A-A"}, "a file has one potential"),
+        ({"source": "file", "file": "{other}"}, "expected a path"),
+    ],
+)
+def test_a_potential_has_one_source(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        feature_named("potential").parameters.model_validate(parameters)
+
+
 def test_bonded_distributions(methane: Path) -> None:
     direct = bonded(open_catalog(methane)["methane_112k/r1/atoms"].open()).compute()
     angle = cell(methane, "methane_112k/r1/atoms", "bonded", term="angle", kinds="all")
