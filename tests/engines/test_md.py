@@ -14,8 +14,9 @@ import pytest
 
 from cgstore.averages.series import mean_of_series
 from cgstore.engines import md_openmm
+from cgstore.engines.gromacs_options import stages_of
 from cgstore.engines.md import Conditions, _contents, run_md
-from cgstore.engines.md_gromacs import _call, _stages, gromacs_program
+from cgstore.engines.md_gromacs import _call, gromacs_program
 from cgstore.engines.md_openmm import _whole, run_openmm, system_of
 from cgstore.errors import EngineFailure, InputError, MissingExtra
 from cgstore.readers.text_gro import open_gro
@@ -53,7 +54,7 @@ AMBER = {
 
 def gromacs_energy(folder: Path, conditions: Conditions, **more: float) -> float:
     """Return the potential energy of the start."""
-    options = {**_stages(conditions)["production"], "nsteps": 0, "pcoupl": "no", "tcoupl": "no", **more}
+    options = {**stages_of(conditions)["production"], "nsteps": 0, "pcoupl": "no", "tcoupl": "no", **more}
     (folder / "one.mdp").write_text("".join(f"{key} = {value}\n" for key, value in options.items()))
     words = ["-f", "one.mdp", "-c", "start.gro", "-p", "system.top", "-o", "one.tpr"]
     for command in (["grompp", *words], ["mdrun", "-deffnm", "one", "-nt", "1"]):

@@ -1,0 +1,118 @@
+"""The options of GROMACS for each of the runs that a simulation takes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import gcd
+
+from cgstore.engines.conditions import Conditions
+
+__all__ = ["stages_of"]
+
+Options = Mapping[str, str | int | float]
+
+_SEEDS = 2**31 - 8
+_HEATING = 5_000  # steps, of a quarter of the timestep
+_CONDENSING = 5_000  # steps; starts may be much thinner than the liquid
+_SOFT = 5.0  # how many times the compressibility is assumed then: so much quicker the volume follows
+
+
+def stages_of(conditions: Conditions) -> dict[str, Options]:
+    """Return the options of each run, in their order; there is no condensation at constant volume.
+
+    Examples
+    --------
+    >>> list(stages_of(Conditions(300.0, 1.0)))
+    ['minimisation', 'heating', 'condensation', 'equilibration', 'production']
+    """
+    soft = replace(conditions, compressibility=_SOFT * conditions.compressibility)
+    stages = {
+        "minimisation": {
+            **_forces(conditions), "integrator": "steep", "nsteps": 1000, "emtol": 500.0, "emstep": 0.01
+        },
+        "heating": _heating(conditions),
+        "condensation": {**_moving(soft, 4), **_barostat(soft, 0.5), "nsteps": _CONDENSING},
+        "equilibration": {
+            **_moving(conditions, 2), **_barostat(conditions, 1.0), "nsteps": conditions.equilibration
+        },
+        "production": {**_moving(conditions, 3), **_barostat(conditions, 2.0), **_output(conditions)},
+    }  # fmt: skip
+    if conditions.pressure is None:
+        del stages["condensation"]
+    return stages
+
+
+def _forces(conditions: Conditions) -> dict[str, str | int | float]:
+    """Return what the potential energy depends on."""
+    return {
+        "cutoff-scheme": "Verlet",
+        "rcoulomb": conditions.cutoff,
+        "rvdw": conditions.cutoff,
+        "vdw-modifier": "None",  # energies as in OpenMM; forces are the same
+        "coulombtype": "PME" if conditions.electrostatics == "pme" else "Cut-off",
+        "DispCorr": "EnerPres" if conditions.tails else "no",
+    }
+
+
+def _heating(conditions: Conditions) -> Options:
+    """Return the options of the run that begins with random velocities.
+
+    With friction: stiff modes begin without potential energy, and a thermostat of the whole system would pay for it
+    from the motion of the molecules, for hundreds of ps in methane.
+    """
+    seed = conditions.seed % _SEEDS + 1
+    return {
+        **_forces(conditions),
+        "integrator": "sd",
+        "constraints": conditions.constraints,
+        "tc-grps": "System",
+        "tau-t": 0.1,
+        "ref-t": conditions.temperature,
+        "dt": conditions.timestep / 4,
+        "nsteps": _HEATING,
+        "gen-vel": "yes",
+        "gen-temp": conditions.temperature,
+        "gen-seed": seed,
+        "ld-seed": seed,
+    }
+
+
+def _moving(conditions: Conditions, run: int) -> dict[str, str | int | float]:
+    """Return the options of a run that goes on from another one, with random numbers of its own."""
+    return {
+        **_forces(conditions),
+        "integrator": "md",
+        "constraints": conditions.constraints,
+        "tcoupl": "v-rescale",
+        "tc-grps": "System",
+        "tau-t": 1.0,
+        "ref-t": conditions.temperature,
+        "dt": conditions.timestep,
+        "gen-vel": "no",
+        "continuation": "yes",
+        "ld-seed": conditions.seed % _SEEDS + run,
+    }
+
+
+def _output(conditions: Conditions) -> Options:
+    """Return how long the production is and what it writes."""
+    return {
+        "nsteps": conditions.production,
+        "nstxout-compressed": conditions.every,
+        "compressed-x-precision": 1000,
+        "nstenergy": conditions.every,
+        "nstcalcenergy": gcd(conditions.every, 100),
+    }
+
+
+def _barostat(conditions: Conditions, time: float) -> Options:
+    """Return the options of the barostat with a time in ps; GROMACS wants it to be a hundred steps at least."""
+    if conditions.pressure is None:
+        return {"pcoupl": "no"}
+    sides = 2 if conditions.membrane else 1
+    return {
+        "pcoupl": "C-rescale",
+        "pcoupltype": "semiisotropic" if conditions.membrane else "isotropic",
+        "tau-p": max(time, 100 * conditions.timestep),
+        "ref-p": " ".join([repr(conditions.pressure)] * sides),
+        "compressibility": " ".join([repr(conditions.compressibility)] * sides),
+    }
