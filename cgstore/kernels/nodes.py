@@ -22,6 +22,7 @@ def node_weights(
     width: float,
     bins: int,
     pairs: int,
+    first: float = 0.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the weight of every node and the count in every bin, per frame and pair of types.
 
@@ -35,7 +36,7 @@ def node_weights(
     kind : (particle,) code of the type
     pair : (kind, kind) number of the pair of types, symmetric
     spacing, nodes : node n is at n * spacing; a distance counts when it is below (nodes - 1) * spacing
-    width, bins : bin b is [b, b + 1) * width
+    width, bins, first : bin b is first + [b, b + 1) * width
 
     Returns
     -------
@@ -45,7 +46,7 @@ def node_weights(
     weight = np.zeros((frames, pairs, nodes))
     count = np.zeros((frames, pairs, bins), np.int64)
     cutoff = (nodes - 1) * spacing
-    farthest = max(cutoff, bins * width)
+    farthest = max(cutoff, first + bins * width)
     for f in range(frames):
         a = box[f]
         inverse = np.linalg.inv(a)
@@ -68,7 +69,7 @@ def node_weights(
                     n = min(int(t), nodes - 2)
                     weight[f, p, n] += 1.0 - (t - n)
                     weight[f, p, n + 1] += t - n
-                b = int(r / width)
-                if b < bins:
+                b = int((r - first) / width)
+                if r >= first and b < bins:
                     count[f, p, b] += 1
     return weight, count

@@ -96,12 +96,16 @@ class AtomicNetwork(torch.nn.Module):
 
     def forward(self, described: Described) -> torch.Tensor:
         """Return the energy of frames (frame,) in kJ/mol from what `describe` gave."""
-        energy = described.prior
+        return described.prior + self.particle_energy(described).sum(dim=1)
+
+    def particle_energy(self, described: Described) -> torch.Tensor:
+        """Return what the networks give for each particle (frame, particle) in kJ/mol, without the prior."""
+        energy = described.descriptor.new_zeros(described.descriptor.shape[:2])
         for number, network in enumerate(self.networks):
-            if (mine := described.kind == number).any():
-                x = described.descriptor[:, mine]
-                told = described.told.expand(*x.shape[:2], -1)
-                energy = energy + network(torch.cat([x, told], dim=-1)).sum(dim=(1, 2))
+            mine = torch.nonzero(described.kind == number)[:, 0]
+            x = described.descriptor[:, mine]
+            told = described.told.expand(*x.shape[:2], -1)
+            energy = energy.index_copy(1, mine, network(torch.cat([x, told], dim=-1))[..., 0])
         return energy
 
     def describe(
@@ -174,6 +178,10 @@ class AtomicNetwork(torch.nn.Module):
     def interaction(self, topology: Topology) -> Interaction:
         """Return the potential for these particles, for the kernels of the sampler; the parameters are copied."""
         return self.under({}).interaction(topology)
+
+    def prior_at(self, pair: str, r: Float) -> Float:
+        """Return the prior of a pair in kJ/mol at distances in nm."""
+        return np.asarray(self._prior(pair, torch.as_tensor(r, dtype=torch.float64)).numpy())
 
     def _prior(self, pair: str, r: torch.Tensor) -> torch.Tensor:
         """Return the prior of a pair with its cutoff."""

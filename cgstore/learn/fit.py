@@ -19,6 +19,7 @@ from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError, PhysicsError
+from cgstore.learn.drawing import StatePoint
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_tables
 from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
@@ -26,7 +27,7 @@ from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork, Prior, prior_of
 from cgstore.learn.settings import BaselineTable, FitFile
 from cgstore.learn.source import spread_frames, temperature_of
-from cgstore.learn.structural import Place, StatePoint, train_structure
+from cgstore.learn.structural import Place, train_structure
 from cgstore.learn.trainset import FILE as TRAINSET
 from cgstore.learn.trainset import TrainingSet, pinned_parts
 from cgstore.provenance import digest_of_file
@@ -289,7 +290,7 @@ def _train_network(
         points["train"],
         watched=watched,
         sampling=file.sampling.sampling(),
-        training=file.training.training(),
+        training=file.training.training(file.potential.kind),
         seed=file.seed,
         place=place,
         on_round=keep,

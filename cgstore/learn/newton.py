@@ -1,14 +1,14 @@
-"""Damped Gauss–Newton steps for anything that can multiply its curvature with a vector; no matrix is ever formed.
+"""Damped Gauss–Newton steps: by products of the curvature with vectors, or from a Jacobian with few rows.
 
 In a liquid the response of g to a potential has directions a thousand times softer than others; plain gradients creep
 along them, a few conjugate-gradient iterations do not. Stopping early also keeps noise out of the softest ones.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-__all__ = ["damped_step", "flatten", "unflatten"]
+__all__ = ["damped_step", "dual_steps", "flatten", "unflatten"]
 
 
 def damped_step(
@@ -60,6 +60,35 @@ def damped_step(
             break
         direction = residual + square / previous * direction
     return x
+
+
+def dual_steps(jacobian: torch.Tensor, rest: torch.Tensor, dampings: Sequence[float]) -> Iterator[torch.Tensor]:
+    """Yield x with (JᵀJ + λ) x = −Jᵀ rest for each λ, in units of the curvature along the gradient, as `damped_step`.
+
+    Solved as x = −Jᵀ (JJᵀ + λ)⁻¹ rest, so that all of them cost one eigendecomposition in the space of the rows.
+
+    Parameters
+    ----------
+    jacobian : (row, parameter); rest : (row,)
+    dampings : not negative
+
+    Examples
+    --------
+    >>> jacobian = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    >>> [step.round(decimals=3).tolist() for step in dual_steps(jacobian, torch.tensor([2.0, 2.0]), [0.0])]
+    [[-1.0, -2.0]]
+    """
+    values, vectors = torch.linalg.eigh(jacobian @ jacobian.T)
+    slope = jacobian.T @ rest
+    size = slope @ slope
+    if not size > 0:
+        return
+    unit = ((jacobian @ slope) ** 2).sum() / size
+    parts = vectors.T @ rest
+    for damping in dampings:
+        # Eigenvalues that are rounding errors belong to directions that nothing responds to.
+        stiff = values > 1e-12 * values[-1]
+        yield -jacobian.T @ (vectors @ torch.where(stiff, parts / (values + damping * unit), 0.0))
 
 
 def flatten(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

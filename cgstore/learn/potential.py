@@ -216,6 +216,7 @@ def pair_weights(
     nodes: int,
     width: float = 1.0,
     bins: int = 0,
+    first: float = 0.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the weight of every node (frame, pair, node) and the count in every bin (frame, pair, bin) of frames.
 
@@ -224,7 +225,7 @@ def pair_weights(
     position, box : (frame, particle, xyz) and (frame, box_vector, xyz) nm
     types : (particle,)
     known : the types in the order of the pairs
-    spacing, nodes, width, bins : nodes at n * spacing, bins [b, b + 1) * width in nm
+    spacing, nodes, width, bins, first : nodes at n * spacing, bins first + [b, b + 1) * width in nm
 
     Raises
     ------
@@ -232,8 +233,8 @@ def pair_weights(
     PhysicsError : the last node or bin is beyond half the smallest box height
     """
     boxes = np.ascontiguousarray(box, np.float64)
-    farthest, half = max((nodes - 1) * spacing, bins * width), 0.5 * float(heights(boxes).min())
-    if farthest > half + 1e-9:
+    farthest, half = max((nodes - 1) * spacing, first + bins * width), 0.5 * float(heights(boxes).min())
+    if farthest > half * (1.0 + 1e-6):
         raise PhysicsError(f"distances up to {farthest:g} nm are beyond half the smallest box height, {half:.4g} nm")
     if strange := sorted(set(types) - set(known)):
         raise InputError(f"the potential knows the types {', '.join(known)}, not {', '.join(strange)}")
@@ -245,7 +246,9 @@ def pair_weights(
     cut = len(frames) // 2
     with ThreadPoolExecutor(2) as pool:
         halves = pool.map(
-            lambda part: node_weights(frames[part], boxes[part], kind, pair, spacing, nodes, width, bins, len(names)),
+            lambda part: node_weights(
+                frames[part], boxes[part], kind, pair, spacing, nodes, width, bins, len(names), first
+            ),
             (slice(None, cut), slice(cut, None)),
         )
         weights, counts = zip(*halves, strict=True)

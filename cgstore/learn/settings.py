@@ -13,6 +13,7 @@ from cgstore.documents import Document, Length, Time
 __all__ = [
     "BaselineTable",
     "FitFile",
+    "Method",
     "PotentialTable",
     "Sampling",
     "SamplingTable",
@@ -20,6 +21,9 @@ __all__ = [
     "TrainingTable",
     "ValidationTable",
 ]
+
+
+Method = Literal["newton", "frames", "adam"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Training:
     """How a potential is moved.
 
     A round draws new frames for every state point, then moves the potential while they last: until fewer than
-    `effective` of them count after reweighting, at most `steps` times.
+    `effective` of them count after reweighting, at most `steps` times. See `cgstore.learn.moves` for the methods.
     """
 
     rounds: int = 9
@@ -47,6 +51,9 @@ class Training:
     effective: float = 0.6
     damping: float = 3e-4
     iterations: int = 12
+    method: Method = "newton"
+    rate: float = 1e-3  # of Adam
+    patience: int = 0  # rounds without a better watched loss, after which it ends; 0: never
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -54,12 +61,14 @@ Part = Annotated[float, Field(gt=0, lt=1)]
 
 
 class PotentialTable(Document):
-    """`[potential]`: the network of `PairNetwork`."""
+    """`[potential]`: the network of `PairNetwork`, or with `kind = "atomic"` that of `AtomicNetwork`."""
 
+    kind: Literal["pair", "atomic"] = "pair"
     cutoff: Length
-    spacing: Length = 0.002
-    features: Annotated[int, Field(ge=2)] = 24
+    spacing: Length = 0.002  # of pair networks
+    features: Annotated[int, Field(ge=3)] = 24  # Gaussians of the distance, or radial functions of each neighbour
     hidden: tuple[PositiveInt, ...] = (32, 32)
+    inputs: tuple[Literal["temperature"], ...] = ()  # what atomic networks are told of a system
 
 
 class SamplingTable(Document):
@@ -96,10 +105,15 @@ class TrainingTable(Document):
     damping: PositiveFloat = 3e-4
     iterations: PositiveInt = 12
     floor: PositiveFloat = 0.01
+    method: Method | None = None  # frames for atomic networks, newton for pair networks
+    rate: PositiveFloat = 1e-3
+    patience: NonNegativeInt = 0
+    loss: Literal["chi2", "sse"] = "chi2"  # in units of the errors of the reference, or all bins alike
 
-    def training(self) -> Training:
-        """Return what the trainer takes."""
-        return Training(**self.model_dump(exclude={"floor"}))
+    def training(self, kind: str) -> Training:
+        """Return what the trainer takes for a potential of this kind."""
+        given = self.model_dump(exclude={"floor", "loss"})
+        return Training(**given | {"method": self.method or ("frames" if kind == "atomic" else "newton")})
 
 
 class BaselineTable(Document):

@@ -6,20 +6,13 @@ import torch
 import xarray as xr
 
 from cgstore.averages.pair import rdf
+from cgstore.learn.drawing import StatePoint, measure
 from cgstore.learn.newton import damped_step, flatten
 from cgstore.learn.potential import PairNetwork, Prior, pair_names
+from cgstore.learn.reweighting import Ensemble, curvature, effective_sample_size, gradient, respond
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import Sampling, Training
-from cgstore.learn.structural import (
-    Ensemble,
-    StatePoint,
-    curvature,
-    effective_sample_size,
-    gradient,
-    measure,
-    respond,
-    train_structure,
-)
+from cgstore.learn.structural import train_structure
 from cgstore.tables import table_of
 
 PRIOR = Prior(core=0.3, strength=4.0, exponent=12.0)
