@@ -1,6 +1,7 @@
 """Mobility: the same liquid as molecules and as beads, how fast both move, and what of it can be found later."""
 
 import csv
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -16,11 +17,14 @@ from cgstore.campaigns.mobility_beads import beads_of, dataset_of, diffusion_of
 from cgstore.campaigns.planning import plan_systems
 from cgstore.campaigns.simulating import simulate
 from cgstore.engines.conditions import Conditions, Motion
+from cgstore.engines.md_openmm import system_of
 from cgstore.errors import InputError
+from cgstore.feature_tables import build_table, match, open_table
 from cgstore.frames import Frames
 from cgstore.learn.sampler import sample
 from cgstore.schema import check_dataset
 from cgstore.tables import Table, interpolate, table_of
+from cgstore.units import BOLTZMANN
 from cgstore.writers.contents import blocks_of, contents_of
 from cgstore.writers.xtc import write_xtc
 
@@ -107,7 +111,7 @@ def moved_as_beads(folder: Path, conditions: Conditions, *, engine: str) -> Moti
     frames = run.sizes["frame"]
     series = {
         "energy": run["energy"].values,
-        "temperature": 2 * run["kinetic_energy"].values / (3 * (count - 1) * 0.008314462618),
+        "temperature": 2 * run["kinetic_energy"].values / (3 * (count - 1) * BOLTZMANN),
         "density": np.full(frames, 380.0),
     }
     return Motion(run["time"].values, series, "stand-in")
@@ -167,6 +171,30 @@ def test_both_runs_are_datasets_with_the_same_bead_and_the_numbers_of_the_record
     assert diffusion_of(runs["coarse"]).value == pytest.approx(measured["D_CG"], rel=1e-3)
     chosen = catalog.search(campaign="one_site", run="coarse", alpha=(0.1, 10.0))
     assert len(chosen.rows()) == 1
+
+
+def test_a_table_has_what_was_found_and_the_potential_and_its_rows_can_be_matched(made) -> None:
+    place, store, measured = made
+    spec = {
+        "name": "sets",
+        "datasets": {"campaign": "one_site", "run": "atomistic"},
+        "columns": {
+            "p": {"feature": "parameters"},
+            "D": {"feature": "diffusion", "fit": ["2 ps", "10 ps"]},
+            "u": {
+                "feature": "potential", "source": "file", "file": f"{place.parent}/{{system}}/potential.csv",
+                "r_min": "0.3 nm", "r_max": "0.8 nm", "bins": 50,
+            },
+        },
+    }  # fmt: skip
+    build_table(store, spec)
+    table = open_table(store, "sets")
+    sets = table["p"].to_dataset("p_parameter").assign(u=table["u"]).load()
+    assert float(sets["D_AA"][0]) == pytest.approx(measured["D_AA"])
+    assert float(table["D"][0]) == pytest.approx(measured["D_AA"], rel=1e-3)
+    assert float(sets["u"][0].min()) == pytest.approx(-EPSILON, abs=0.4)
+    pairs = match(sets, sets, on=("D_AA", "D_CG"), within=3.0)
+    assert pairs.sizes["pair"] == 1  # it is not accelerated: the set matches itself
 
 
 def walk(diffusion: float, seed: int) -> xr.Dataset:
@@ -247,6 +275,48 @@ def test_the_shipped_sweep_is_what_its_page_says() -> None:
     assert (len(small), len(full)) == (48, 300)
     assert [item.parameters for item in full[:48]] == [item.parameters for item in small]
     assert {item.parameters["temperature"] for item in full} == {298.15}
+
+
+def trappe_energy(x: np.ndarray) -> float:
+    """Return the energy of a molecule in kJ/mol from the constants of the publication, in K; bonds are ours."""
+    bond = [(0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (2, 6), (3, 7)]
+    near = {k: sorted({*[b for a, b in bond if a == k], *[a for a, b in bond if b == k]}) for k in range(8)}
+    energy = sum(0.5 * 224262.4 / BOLTZMANN * (np.linalg.norm(x[a] - x[b]) - 0.154) ** 2 for a, b in bond)
+    for k, ends in near.items():
+        for a, b in itertools.combinations(ends, 2):
+            u, v = x[a] - x[k], x[b] - x[k]
+            angle = np.arccos(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
+            energy += 0.5 * 62500 * (angle - np.radians(112)) ** 2
+    for i, j in bond:
+        for a, b in itertools.product(set(near[i]) - {j}, set(near[j]) - {i}):
+            m, n = np.cross(x[a] - x[i], x[j] - x[i]), np.cross(x[i] - x[j], x[b] - x[j])
+            phi = np.arccos(m @ n / np.linalg.norm(m) / np.linalg.norm(n))  # 180 degrees is trans
+            energy += (
+                -251.06 + 428.73 * (1 + np.cos(phi)) - 111.85 * (1 - np.cos(2 * phi)) + 441.27 * (1 + np.cos(3 * phi))
+            )
+    for a, b in [(0, 4), (0, 7), (4, 5), (5, 7)]:  # all that are four bonds apart are methyls
+        s = (0.375 / np.linalg.norm(x[a] - x[b])) ** 6
+        energy += 4 * 98 * (s**2 - s)
+    return float(energy * BOLTZMANN)
+
+
+def test_the_force_field_of_trimethylpentane_is_that_of_the_publication(tmp_path) -> None:
+    openmm = pytest.importorskip("openmm")
+    settings = load_campaign(FILE).settings
+    (tmp_path / "system.top").write_text(settings.topology + "\n[ system ]\nx\n[ molecules ]\nTMP 1\n")
+    rest = settings.molecule({}).position
+    start = Frames(rest[None].astype(np.float32), np.zeros(1), np.zeros(1, np.int64), box=6 * np.eye(3)[None])
+    conditions = Conditions(300.0, None, constraints="none", electrostatics="none", tails=False, cutoff=1.4)
+    system = system_of(tmp_path / "system.top", start, conditions)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    random = np.random.default_rng(4)
+    for _ in range(5):
+        x = rest + random.normal(0.0, 0.02, rest.shape)
+        context.setPositions(x + 3.0)
+        found = context.getState(energy=True).getPotentialEnergy()._value
+        assert found == pytest.approx(trappe_energy(x), rel=1e-5, abs=1e-3)
+    assert trappe_energy(rest) == pytest.approx(2.66, abs=0.3)  # its minimum; the file has three digits
 
 
 def test_beads_are_ordinary_datasets() -> None:
