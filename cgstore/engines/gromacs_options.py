@@ -17,7 +17,7 @@ _SOFT = 5.0  # how many times the compressibility is assumed then: so much quick
 
 
 def stages_of(conditions: Conditions) -> dict[str, Options]:
-    """Return the options of each run, in their order; there is no condensation at constant volume.
+    """Return the options of each run, in their order; no condensation at constant volume or of membranes.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def stages_of(conditions: Conditions) -> dict[str, Options]:
         },
         "production": {**_moving(conditions, 3), **_barostat(conditions, 2.0), **_output(conditions)},
     }  # fmt: skip
-    if conditions.pressure is None:
+    if conditions.pressure is None or conditions.membrane:  # one that is pressed so hard oscillates until it breaks
         del stages["condensation"]
     return stages
 
