@@ -200,12 +200,14 @@ def _assembled(
         head[s] = len(rows)
         rows.append(("SI", "silicon", s, silicon[s]))
         mine = np.flatnonzero(owner == s)
-        for number, o in enumerate(mine[np.argsort(~bridges[mine], kind="stable")], start=1):
+        for number, o in enumerate(mine[bridges[mine]], start=1):
             place[o] = len(rows)
-            rows.append((f"O{number}", "bridge" if bridges[o] else "hydroxyl", s, oxygen[o]))
-            if not bridges[o]:
-                bond.append((len(rows) - 1, len(rows)))
-                rows.append((f"H{number}", "hydrogen", s, hydrogen[of_oxygen[int(o)]]))
+            rows.append((f"OB{number}", "bridge", s, oxygen[o]))
+        for number, o in enumerate(mine[~bridges[mine]], start=1):
+            place[o] = len(rows)
+            bond.append((len(rows), len(rows) + 1))
+            rows.append((f"OH{number}", "hydroxyl", s, oxygen[o]))
+            rows.append((f"HO{number}", "hydrogen", s, hydrogen[of_oxygen[int(o)]]))
     bond += [(int(head[s]), int(place[o])) for s, o in link]
     group = np.array([row[2] for row in rows])
     return Particle(
