@@ -33,6 +33,8 @@ _WATER, _IONS = "HOH", ("NA", "CL")
 _PLACEMENTS = ("through", "surface")
 _LEVELS = ("atoms", "cg")
 _SETTLE = ("energy", "density", "area")
+_AREA = 0.6  # nm² per lipid, roughly
+_ROOM = 2.2  # width of the box in units of the cutoff: twice, with what neighbour lists and the barostat need
 _TITLES = {"through": "through", "surface": "on"}
 _DOIS = "10.1021/acs.jctc.1c01217", "10.1063/1.445869"  # Lipid21, TIP3P
 _PEPTIDE_DOI = "10.1021/acs.jctc.5b00255"  # ff14SB
@@ -91,6 +93,11 @@ class Settings(Document):
     def _agree(self) -> Self:
         """Check what belongs together."""
         self.conditions(temperature=300.0, pressure=1.0, seed=1)
+        if (width := (_AREA * self.per_leaflet) ** 0.5) < _ROOM * self.cutoff:
+            raise ValueError(
+                f"per_leaflet: found {self.per_leaflet} lipids, about {width:.1f} nm wide; a cutoff of "
+                f"{self.cutoff:g} nm needs {_ROOM * self.cutoff:.1f} nm"
+            )
         for name in self.peptides:
             if name in (*LIPIDS, *_IONS, _WATER):
                 raise ValueError(f'peptides: found "{name}", which is another molecule')

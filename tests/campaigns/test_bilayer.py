@@ -161,6 +161,7 @@ def test_a_point_of_unknown_names_is_refused(point, message, place):
         ("", {"levels": ["beads"]}, "atoms | cg"),
         ("", {"every": 7}, "multiple of every"),
         ("", {"per_leaflet": 65}, "64 or less"),
+        ("", {"per_leaflet": 5}, "a cutoff of 0.8 nm needs 1.8 nm"),
     ],
 )
 def test_wrong_settings_are_named(tables, settings, message, place):
