@@ -1,6 +1,5 @@
 """The campaign kind `bilayer`: lipid bilayers in water, with or without a peptide, swept over lipid, T and p."""
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +16,10 @@ from cgstore.building.start import Start, write_start
 from cgstore.campaigns.equilibrium import settled_from
 from cgstore.campaigns.judging import judge
 from cgstore.campaigns.kinds import Outcome, Run
+from cgstore.campaigns.lipid_mappings import LipidMappings, mapping_name
 from cgstore.campaigns.sweep import one_of
-from cgstore.documents import Document, Length, Mass, TextFile, Time, did_you_mean, parse_document
+from cgstore.documents import Document, Length, Mass, Time, did_you_mean
 from cgstore.engines.md import Conditions, Motion, run_md
-from cgstore.errors import InputError
-from cgstore.recipe import MappingFile
 
 __all__ = ["DEFAULTS", "ENGINES", "PARAMETERS", "Settings", "refused", "simulate"]
 
@@ -61,7 +59,7 @@ class Peptide(Document):
 class Settings(Document):
     """What all systems have in common."""
 
-    mappings: dict[str, TextFile] = Field(default={})  # of lipids
+    mappings: LipidMappings = Field(default={})
     peptides: dict[str, Peptide] = Field(default={})
     per_leaflet: Annotated[int, Field(ge=1, le=PATCH, strict=True)] = PATCH  # lipids
     water: Annotated[int, Field(ge=1, strict=True)] = 25  # molecules per lipid
@@ -73,21 +71,6 @@ class Settings(Document):
     cutoff: Annotated[Length, Field(gt=0, allow_inf_nan=False)] = 1.0  # nm
     settled: Annotated[tuple[Annotated[str, one_of(_SETTLE)], ...], Field(min_length=1)] = _SETTLE  # must not drift
     levels: Annotated[tuple[Annotated[str, one_of(_LEVELS)], ...], Field(min_length=1)] = ("cg",)
-
-    @field_validator("mappings")
-    @classmethod
-    def _fit(cls, mappings: dict[str, str]) -> dict[str, str]:
-        """Check that each mapping is one, and is that of its lipid."""
-        for lipid, text in mappings.items():
-            if lipid not in LIPIDS:
-                raise ValueError(f'found the lipid "{lipid}"{did_you_mean(lipid, LIPIDS)}')
-            try:
-                found = parse_document(tomllib.loads(text), MappingFile, where=lipid).molecule
-            except (InputError, tomllib.TOMLDecodeError) as error:
-                raise ValueError(f"found no mapping of {lipid}: {error}") from error
-            if found != lipid:
-                raise ValueError(f'found a mapping of "{found}" for {lipid}')
-        return mappings
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -147,7 +130,7 @@ def simulate(point: Mapping[str, Any], settings: Settings, *, seed: int, engine:
     composition = _composition(start, peptide)
     if not failure.startswith("exploded"):
         measured |= _area(motion, measured, discard, per_leaflet=composition[lipid] / 2)
-    mapped = {lipid: _mapping_name(lipid), **({peptide: "residue"} if peptide else {})}
+    mapped = {lipid: mapping_name(lipid), **({peptide: "residue"} if peptide else {})}
     dois = [*_DOIS, *([_PEPTIDE_DOI, settings.peptides[peptide].doi] if peptide else [])]
     return Outcome(
         failure=failure,
@@ -212,11 +195,6 @@ def _title(point: Mapping[str, Any], settings: Settings) -> str:
     name = point["peptide"]
     with_peptide = f"{name} {_TITLES[settings.peptides[name].placement]} a " if name else ""
     return f"{with_peptide}{point['lipid']} bilayer, {point['temperature']:g} K, {settings.water} waters per lipid"
-
-
-def _mapping_name(lipid: str) -> str:
-    """Return the name of the mapping file of a lipid in the archive."""
-    return f"{lipid.lower()}_lipid21"
 
 
 def _parameters(point: Mapping[str, Any], settings: Settings, measured: Mapping[str, Any]) -> dict[str, Any]:
