@@ -20,6 +20,7 @@ openmm = pytest.importorskip("openmm")
 unit = pytest.importorskip("openmm.unit")
 
 MAPPINGS = Path(__file__).parents[2] / "ingest" / "mappings"
+SHIPPED = Path(__file__).parents[2] / "archive" / "dmpc_303k" / "system.tpr"
 KALP = "GKKLALALALALAKKA"
 
 
@@ -120,6 +121,19 @@ def test_a_cut_bilayer_has_what_was_asked_for(membrane):
     assert np.abs(water[:, 2] - box[2] / 2).min() > 0.5  # none in the core
     assert water[:, 2].min() > 0
     assert water[:, 2].max() < box[2]
+
+
+def test_charges_and_masses_are_those_of_the_shipped_trajectory(membrane, forcefield, tmp_path):
+    write_start(start_of(membrane, forcefield, hydrogen_mass=3.0), tmp_path)
+    found, expected = (read_topology(path) for path in (tmp_path / "system.top", SHIPPED))
+    ours = {found.name[k]: k for k in np.flatnonzero(found.molecule == 0)}
+    theirs = np.flatnonzero(expected.molecule == 0)
+    assert len(theirs) == len(ours) == 118
+    for k in theirs:
+        name = expected.name[k]
+        here = ours[name[1:] + name[0] if name[0].isdigit() else name]
+        assert found.charge[here] == pytest.approx(expected.charge[k], abs=1e-6)
+        assert found.mass[here] == pytest.approx(expected.mass[k], abs=1e-2)
 
 
 def test_what_the_patch_does_not_have_is_refused():
