@@ -157,7 +157,7 @@ def simulate(point: Mapping[str, Any], settings: Settings, *, seed: int, engine:
         try:
             failure = _coarsened(point, settings, motion, discard, seed, folder, measured)
         except PhysicsError as error:
-            failure = f"unconverged: {error}"
+            failure = f"unmeasured: {error}"
     return Outcome(
         failure=failure,
         engine=f"{motion.engine}; coarse: cgstore",
