@@ -32,8 +32,8 @@ class Outcome:
     """What came of one simulation, whose files lie in its folder.
 
     `failure` is empty, or one word and a reason, such as "frozen: …". `system` are entries of `[system]` of the recipe,
-    `mapping`, `masses` and `levels` what it says under these names. `mapping_files` are texts by the names that
-    `mapping` has for them.
+    `mapping`, `masses`, `levels` and `precision` what it says under these names. `mapping_files` are texts by the names
+    that `mapping` has for them.
     """
 
     failure: str
@@ -44,6 +44,7 @@ class Outcome:
     runs: tuple[Run, ...]
     masses: dict[str, str] = field(default_factory=dict)
     levels: tuple[str, ...] = ("cg",)
+    precision: str = "0.001 nm"
     mapping_files: dict[str, str] = field(default_factory=dict)
 
 

@@ -120,6 +120,7 @@ def simulate(point: Mapping[str, Any], settings: Settings, *, seed: int, engine:
         },
         mapping={},
         levels=("atoms",),
+        precision="lossless",  # 0.001 nm would change the energy of a frame by 2 kJ/mol
         runs=(Run(discard, topology="system.top", trajectory="trajectory.trr"),),
     )
 

@@ -174,7 +174,7 @@ def _recipe(item: Planned, campaign: Campaign, outcome: Outcome) -> str:
         *(("[run]", run) for run in runs),
         ("masses", outcome.masses),
         ("mapping", outcome.mapping),
-        ("store", {"levels": list(outcome.levels)}),
+        ("store", {"levels": list(outcome.levels), "precision": outcome.precision}),
     ]
     blocks = [
         "\n".join([f"[{title}]", *(f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items())])
