@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field, model_validator
 
+from cgstore.averages.diffusion import acceleration_factor
 from cgstore.building.molecule_files import Molecule, read_molecule
 from cgstore.building.packing import pack
 from cgstore.building.scaling import FACTORS, scaled
@@ -216,9 +217,12 @@ def _acceleration(fast: Diffusion, slow: Diffusion) -> dict[str, Any]:
     >>> _acceleration(*walks)
     {'alpha': 3.0, 'alpha_error': 0.42426}
     """
-    alpha = fast.value / slow.value
-    error = alpha * np.hypot(fast.error / fast.value, slow.error / slow.value)
-    return {"alpha": rounded(alpha), "alpha_error": rounded(float(error))}
+    runs = [
+        xr.Dataset({"diffusion": ("kind", [d.value]), "diffusion_error": ("kind", [d.error])}, {"kind": ["bead"]})
+        for d in (fast, slow)
+    ]
+    alpha = acceleration_factor(*runs).isel(kind=0)
+    return {"alpha": rounded(float(alpha["acceleration"])), "alpha_error": rounded(float(alpha["acceleration_error"]))}
 
 
 def _quality(coarse: Coarse) -> dict[str, Any]:
