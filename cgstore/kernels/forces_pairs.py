@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cgstore.kernels.counters import GOLDEN, uniform
 from cgstore.kernels.potentials import potential
 from cgstore.kernels.verlet import Exclusions, Neighbours, near, wrap
 
@@ -18,8 +19,6 @@ __all__ = ["PairTables", "part"]
 
 Float = NDArray[np.floating[Any]]
 Index = NDArray[np.uint32]
-
-_GOLDEN, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
 class PairTables(NamedTuple):
@@ -127,8 +126,7 @@ def part(
             if arrays.table[arrays.kind[i], arrays.kind[j], 0, 1] * stride <= largest:
                 continue
             parted = True
-            random = np.uint64(i * position.shape[0] + j) * _GOLDEN
+            pair = np.uint64(i * position.shape[0] + j) * np.uint64(3)
             for x in range(3):
-                random = (random ^ (random >> np.uint64(31))) * _MIX + _GOLDEN
-                position[i, x] += stride * (2.0 * (random >> np.uint64(11)) / 2.0**53 - 1.0)
+                position[i, x] += stride * (2.0 * uniform((pair + np.uint64(x)) * GOLDEN) - 1.0)
     return parted

@@ -13,17 +13,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cgstore.kernels.counters import GOLDEN, mix
 from cgstore.kernels.potentials import evaluate, measure
 from cgstore.kernels.verlet import Exclusions, near, wrap
 
 __all__ = ["NORMAL", "advance", "relax"]
 
 Float = NDArray[np.floating[Any]]
-
-# splitmix64, Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def _normal_values(bits: int) -> Float:
@@ -38,14 +34,6 @@ def _normal_values(bits: int) -> Float:
 # One hash holds the three random numbers of a particle and a step, 14 bits each. Box-Muller would take a quarter of
 # the time of a step; of the noise only mean and variance matter to the thermostat, and these are exact.
 NORMAL = _normal_values(14)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _hash(counter: np.uint64) -> np.uint64:
-    """Mix a 64-bit counter: the output function of splitmix64."""
-    z = (counter ^ (counter >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    return z ^ (z >> np.uint64(31))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -95,7 +83,7 @@ def _move(
     mask = np.uint64(normal.shape[0] - 1)
     largest = 0.0
     for i in range(position.shape[0]):
-        random = _hash(counter + np.uint64(i) * _GOLDEN)
+        random = mix(counter + np.uint64(i) * GOLDEN)
         moved = 0.0
         for x in range(3):
             v = velocity[i, x] + kick[i] * force[i, x]
@@ -161,7 +149,7 @@ def advance(
     origin[:] = position
     for step in range(steps + 1):
         if step > 0:
-            counter = key + np.uint64(first + step) * np.uint64(particles) * _GOLDEN
+            counter = key + np.uint64(first + step) * np.uint64(particles) * GOLDEN
             moved = _move(position, velocity, force, origin, kick, noise, keep, half, counter, normal)
             if not moved <= limit:
                 return -step

@@ -23,7 +23,7 @@ _FIRST = 0.01  # of the volume, the largest change of the first attempts
 _LARGEST = 0.3
 _ROUND = 10  # attempts of a kind between two looks at how many were kept
 _FEWEST, _MOST = 0.4, 0.5  # of them
-_CHANGE = 1.1
+_CHANGE = 2.0  # at most, of a stride at a look
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,8 +54,9 @@ class Strides:
         """Change the stride of one kind of attempt when enough are counted."""
         if self.tried[way] >= _ROUND:
             part = self.kept[way] / self.tried[way]
-            factor = 1.0 / _CHANGE if part < _FEWEST else _CHANGE if part > _MOST else 1.0
-            self.size[way] = min(self.size[way] * factor, _LARGEST)
+            if not _FEWEST <= part <= _MOST:
+                factor = min(max(2.0 * part / (_FEWEST + _MOST), 1.0 / _CHANGE), _CHANGE)
+                self.size[way] = min(self.size[way] * factor, _LARGEST)
             self.tried[way] = self.kept[way] = 0
 
 
