@@ -13,6 +13,7 @@ Options = Mapping[str, str | int | float]
 _SEEDS = 2**31 - 8
 _HEATING = 5_000  # steps, of a quarter of the timestep
 _CONDENSING = 5_000  # steps; starts may be much thinner than the liquid
+_DRIFT = 5e-4  # kJ/mol/ps per atom, what pair lists may miss: a tenth of the default, which is too much below 100 K
 _SOFT = 5.0  # how many times the compressibility is assumed then: so much quicker the volume follows
 
 
@@ -45,6 +46,7 @@ def _forces(conditions: Conditions) -> dict[str, str | int | float]:
     """Return what the potential energy depends on."""
     return {
         "cutoff-scheme": "Verlet",
+        "verlet-buffer-tolerance": _DRIFT,
         "rcoulomb": conditions.cutoff,
         "rvdw": conditions.cutoff,
         "vdw-modifier": "None",  # energies as in OpenMM; forces are the same

@@ -183,7 +183,9 @@ def test_displacements_count_neither_boundaries_nor_the_breath_of_the_box(place)
 @pytest.mark.skipif(gromacs_program() is None, reason="no GROMACS")
 def test_stiff_modes_have_the_temperature_of_the_rest(place):
     """Angles of minimised molecules are at 0 K, and few collisions would warm them within a run."""
-    campaign = load_campaign(write([METHANE], electrostatics="pme", timestep="2 fs", production=960, every=30))
+    campaign = load_campaign(
+        write([METHANE], electrostatics="pme", timestep="2 fs", production=960, every=30, equilibration=100)
+    )
     item = plan_systems(campaign)[0]
     liquid.simulate(item.parameters, campaign.settings, seed=item.seed, engine="gromacs", folder=place)
     trajectory = open_xtc(place / "trajectory.xtc")
@@ -200,10 +202,12 @@ def test_stiff_modes_have_the_temperature_of_the_rest(place):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # OpenMM leaves the file open
-def test_what_stands_still_is_no_liquid(place):
-    pytest.importorskip("openmm")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_stands_still_is_no_liquid(place, engine):
+    if engine == "openmm":
+        pytest.importorskip("openmm")
     point = METHANE | {"molecule": "C1", "temperature": "20 K"}
-    done = simulate(write([point], electrostatics="none"), jobs=1)
+    done = simulate(write([point], engine=engine, electrostatics="none"), jobs=1)
     assert done.failed["tiny_00000"].startswith("frozen: molecules moved by 0.")
     assert not (place / "archive/tiny/tiny_00000/recipe.toml").exists()
 
