@@ -39,7 +39,6 @@ _FRAMES = 32  # at least: fewer do not show a drift
 _U_PER_NM3 = 0.602214076  # of one kg/m³
 _ROOM = 2.2  # edge of the box in units of the cutoff: twice, with what neighbour lists and the barostat need
 _STARTS = (0.95, 0.85, 0.7, 0.5)  # of the density of the liquid: the first at which molecules do not overlap
-_COMPRESSIBILITY = 1e-4  # 1/bar, that the barostat of GROMACS assumes: 4.5e-5 of water, 2.5e-4 of cryogenic liquids
 _VAPOUR = 0.5  # of the density of the liquid; what is thinner is none
 _STUCK = 0.5  # of the distance of neighbours; molecules of a crystal move by 0.2 (Lindemann's criterion)
 
@@ -113,7 +112,6 @@ class Settings(Document):
             cutoff=self.cutoff,
             electrostatics=self.electrostatics,
             constraints=self.constraints,
-            compressibility=_COMPRESSIBILITY,
             seed=seed,
         )
 
