@@ -1,8 +1,8 @@
 """Langevin motion of particles in any potential of `cgstore.kernels.potentials`: what a structural fit samples with.
 
 Forces are known here by their function only; which one is chosen when the kernel is compiled. Pairs are in a Verlet
-list, made anew when a particle has moved by half its skin. Randomness is a hash of (key, step, particle): no generator
-has a state, no thread can disturb another.
+list, made anew when a particle has moved by half its skin, from a wider one as long as that reaches. Randomness is a
+hash of (key, step, particle): no generator has a state, no thread can disturb another.
 """
 
 import math
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cgstore.kernels.counters import GOLDEN, mix
 from cgstore.kernels.potentials import evaluate, measure
-from cgstore.kernels.verlet import Exclusions, near, wrap
+from cgstore.kernels.verlet import Exclusions, near, nearer, wrap
 
 __all__ = ["NORMAL", "advance", "relax"]
 
@@ -100,6 +100,18 @@ def _move(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _farthest(position: Float, origin: Float) -> float:
+    """Return the largest squared distance between positions and where they were."""
+    largest = 0.0
+    for i in range(position.shape[0]):
+        moved = 0.0
+        for x in range(3):
+            moved += (position[i, x] - origin[i, x]) ** 2
+        largest = max(largest, moved)
+    return largest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def advance(
     arrays: Any,
     cutoff: float,
@@ -116,6 +128,7 @@ def advance(
     first: int,
     steps: int,
     normal: Float,
+    wide: float = 0.0,
 ) -> int:
     """Do `steps` BAOAB steps in place; return 0, or minus the number of the step in which the motion exploded.
 
@@ -131,6 +144,8 @@ def advance(
     friction : 1/ps, zero gives velocity Verlet; thermal : kT in kJ/mol
     key, first : of the random numbers; the next call goes on with first + steps
     normal : NORMAL
+    wide : nm, the skin of a wider list from which the list is made as long as it reaches, so that few are made from all
+        pairs; the same limit; not used unless it is larger
 
     Notes
     -----
@@ -145,8 +160,10 @@ def advance(
     limit = (0.5 * skin + 20.0 * math.sqrt(thermal / mass.min()) * time_step) ** 2
     force, origin, virial = np.empty_like(position), position.copy(), np.empty((3, 3))
     wrap(position, box, inverse)
-    neighbours = near(position, box, inverse, cutoff + skin, exclusions, 64 * particles)
+    whole = near(position, box, inverse, cutoff + max(skin, wide), exclusions, 64 * particles)
+    neighbours = nearer(position, whole, cutoff + skin) if wide > skin else whole
     origin[:] = position
+    whole_origin, reach = position.copy(), max(0.5 * (wide - skin), 0.0)
     for step in range(steps + 1):
         if step > 0:
             counter = key + np.uint64(first + step) * np.uint64(particles) * GOLDEN
@@ -154,8 +171,11 @@ def advance(
             if not moved <= limit:
                 return -step
             if not moved <= (0.5 * skin) ** 2:
-                wrap(position, box, inverse)
-                neighbours = near(position, box, inverse, cutoff + skin, exclusions, neighbours.partner.shape[0])
+                if not _farthest(position, whole_origin) <= reach * reach:
+                    wrap(position, box, inverse)
+                    whole = near(position, box, inverse, cutoff + max(skin, wide), exclusions, whole.partner.shape[0])
+                    whole_origin[:] = position
+                neighbours = nearer(position, whole, cutoff + skin) if wide > skin else whole
                 origin[:] = position
         force[:] = 0.0
         evaluate(arrays, position, neighbours, force, virial, False)

@@ -24,6 +24,8 @@ Float = NDArray[np.float64]
 Arrays = dict[str, NDArray]
 
 _SKIN = 0.1  # nm, fastest for liquids of small molecules; flat between 0.08 and 0.12
+_WIDE = 0.5  # nm, of the list of a list: a quarter more steps per second for a bilayer of 640 beads
+_MANY = 400  # beads that make it worth while
 _CHUNK = 1000  # steps between looks at whether to stop
 _OFTEN = 0.1  # of the time constant of a coupling: time between two rescalings
 _ATTEMPTS = 20  # steps between changes of volume
@@ -159,7 +161,8 @@ def _move(motion: Motion, replica: _Replica, steps: int, *, tune: bool) -> None:
 def _advance(motion: Motion, replica: _Replica, steps: int) -> None:
     """Do some steps in place."""
     interaction = motion.interaction
-    skin = min(_SKIN, 0.99 * (float(heights(replica.box).min()) - interaction.cutoff))
+    room = 0.99 * (float(heights(replica.box).min()) - interaction.cutoff)
+    wide = min(_WIDE, room) if len(motion.mass) >= _MANY else 0.0
     last = langevin.advance(
         interaction.arrays,
         interaction.cutoff,
@@ -168,7 +171,7 @@ def _advance(motion: Motion, replica: _Replica, steps: int) -> None:
         replica.velocity,
         replica.box,
         motion.mass,
-        skin,
+        min(_SKIN, room),
         motion.time_step,
         motion.friction,
         motion.thermal,
@@ -176,6 +179,7 @@ def _advance(motion: Motion, replica: _Replica, steps: int) -> None:
         replica.done,
         steps,
         langevin.NORMAL,
+        wide,
     )
     if last < 0:
         raise PhysicsError(

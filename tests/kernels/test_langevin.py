@@ -71,7 +71,23 @@ def relax(position, box, kind, table, largest) -> int:
     return langevin.relax(pairs(kind, table), CUTOFF, NOTHING_EXCLUDED, position, box, largest, 0.005, 500)
 
 
-def run(position, velocity, box, kind, mass, table, *, steps, skin=0.1, dt=0.005, friction=0.0, kT=1.0, first=0, key=7):
+def run(
+    position,
+    velocity,
+    box,
+    kind,
+    mass,
+    table,
+    *,
+    steps,
+    skin=0.1,
+    wide=0.0,
+    dt=0.005,
+    friction=0.0,
+    kT=1.0,
+    first=0,
+    key=7,
+):
     return langevin.advance(
         pairs(kind, table),
         CUTOFF,
@@ -88,6 +104,7 @@ def run(position, velocity, box, kind, mass, table, *, steps, skin=0.1, dt=0.005
         first,
         steps,
         langevin.NORMAL,
+        wide,
     )
 
 
@@ -115,11 +132,12 @@ def test_the_verlet_list_misses_no_pair_while_particles_move(name: str) -> None:
     kind, mass = np.zeros(60, np.uint32), np.full(60, 10.0)
     table = table_of_cubics(np.array([[20.0]]))
     ends = []
-    for chosen in (1e-9, skin):
+    for chosen, wide in ((1e-9, 0.0), (skin, 0.0), (1e-9, skin), (0.2 * skin, skin)):
         position, velocity = start.copy(), speed.copy()
-        assert run(position, velocity, box, kind, mass, table, steps=100, skin=chosen) == 0
+        assert run(position, velocity, box, kind, mass, table, steps=100, skin=chosen, wide=wide) == 0
         ends.append(position)
-    np.testing.assert_allclose(ends[0], ends[1], atol=1e-9)
+    for end in ends[1:]:
+        np.testing.assert_allclose(ends[0], end, atol=1e-9)
 
 
 def test_the_force_is_minus_the_gradient_of_the_energy() -> None:
