@@ -79,6 +79,7 @@ class AtomicNetwork(torch.nn.Module):
         super().__init__()
         self.types, self.pairs = tuple(sorted(set(types))), pair_names(sorted(set(types)))
         self.radial, self.cutoff, self.told = radial, radial.cutoff, dict(told or {})
+        self.hidden = tuple(hidden)
         if missing := [pair for pair in self.pairs if pair not in priors]:
             raise InputError(f"no prior for the pairs {', '.join(missing)}")
         self.priors = {pair: priors[pair] for pair in self.pairs}
@@ -179,9 +180,40 @@ class AtomicNetwork(torch.nn.Module):
         """Return the potential for these particles, for the kernels of the sampler; the parameters are copied."""
         return self.under({}).interaction(topology)
 
+    def pair_part(self) -> dict[str, Table]:
+        """Return the energy of two particles alone, beyond that of each by itself: what a table can show of a network.
+
+        Systems of which the network is told something are taken as the mean of all. In a liquid this is not the
+        potential: the network sees all neighbours together.
+        """
+        r = self._nodes().requires_grad_(True)
+        value, nothing = self.radial.values(r), torch.zeros(len(r), len(self.radial.eta), dtype=torch.float64)
+        tables = {}
+        for a, b in (pair.split("-") for pair in self.pairs):
+            kind = torch.tensor([self.types.index(a), self.types.index(b)])
+            both = [[value if t == other else nothing for t in self.types] for other in (b, a)]
+            near = torch.stack([torch.cat(blocks, dim=1) for blocks in both], dim=1)  # (node, particle, descriptor)
+            told = torch.zeros(len(self.told), dtype=torch.float64)
+            together, alone = (
+                self.particle_energy(
+                    Described((x - self.mean[kind]) / self.spread[kind], torch.zeros(len(r)), kind, told)
+                ).sum(1)
+                for x in (near, torch.zeros_like(near))
+            )
+            energy = together - alone + self._prior(f"{a}-{b}", r)
+            (slope,) = torch.autograd.grad(energy.sum(), r, retain_graph=True)
+            rows = np.stack([energy.detach().numpy(), -slope.numpy()])
+            rows[:, -1] = 0.0  # up to rounding they are
+            tables[f"{a}-{b}"] = Table(r.detach().numpy().copy(), *rows)
+        return tables
+
     def prior_at(self, pair: str, r: Float) -> Float:
         """Return the prior of a pair in kJ/mol at distances in nm."""
         return np.asarray(self._prior(pair, torch.as_tensor(r, dtype=torch.float64)).numpy())
+
+    def _nodes(self) -> torch.Tensor:
+        """Return the nodes of tables in nm, from zero to the cutoff."""
+        return torch.linspace(0.0, self.cutoff, round(self.cutoff / _SPACING) + 1, dtype=torch.float64)
 
     def _prior(self, pair: str, r: torch.Tensor) -> torch.Tensor:
         """Return the prior of a pair with its cutoff."""
@@ -203,9 +235,7 @@ class AtomicNetwork(torch.nn.Module):
 
     def _pair_tables(self, kind: NDArray[np.uint32]) -> PairTables:
         """Return the priors as the kernels want them."""
-        r = torch.arange(round(self.cutoff / _SPACING) + 1, dtype=torch.float64) * (
-            self.cutoff / round(self.cutoff / _SPACING)
-        )
+        r = self._nodes()
         r.requires_grad_(True)
         tables = {}
         for pair in self.pairs:

@@ -19,12 +19,14 @@ from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError, PhysicsError
-from cgstore.learn.drawing import StatePoint
-from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_tables
+from cgstore.learn.atomic_files import network_arrays
+from cgstore.learn.beginning import model_of
+from cgstore.learn.drawing import Potential, StatePoint
+from cgstore.learn.folder import PAIR_PART, UNFINISHED, finished, read_lock, write_arrays, write_tables
 from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
 from cgstore.learn.log import Log
-from cgstore.learn.potential import PairNetwork, Prior, prior_of
+from cgstore.learn.potential import PairNetwork
 from cgstore.learn.settings import BaselineTable, FitFile
 from cgstore.learn.source import spread_frames, temperature_of
 from cgstore.learn.structural import Place, train_structure
@@ -114,11 +116,11 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     loaders = {part.part: Loader(parts.catalog, part, batch_size=1, seed=seed) for part in _readable(parts.split)}
     points = {part: _state_points(parts, loader) for part, loader in loaders.items()}
     _check_baseline(parts.file, loaders["train"])
-    model = _model(parts.file, points["train"], loaders["train"])
+    model = model_of(parts.file, points["train"], loaders["train"].types)
     _begin(folder, parts, loaders["train"])
     with _one_thread():
         _train_network(folder, parts.file, model, points, tell)
-    models = {"network": model.tables()}
+    models = {"network": model.tables()} if isinstance(model, PairNetwork) else {PAIR_PART: model.pair_part()}
     if parts.file.baseline is not None:
         models[parts.file.baseline.method] = _baseline(
             parts, parts.file.baseline, loaders["train"], points["train"], tell
@@ -223,19 +225,28 @@ def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
         start = spread_frames(source, file.sampling.replicas, seed=file.seed + number)
         _check_reach(start, file.potential.cutoff, float(r[-1] + 0.5 * (r[1] - r[0])))
         known = reference.reindex(pair=pairs)
+        temperature = temperature_of(parts.catalog, source.name)
         g, error = known["rdf"].values, np.nan_to_num(known["rdf_error"].values)
         points.append(
             StatePoint(
                 name=source.name,
-                temperature=temperature_of(parts.catalog, source.name),
+                temperature=temperature,
                 start=start,
                 width=float(r[1] - r[0]),
                 g=np.nan_to_num(g),
                 # A pair that a system lacks says nothing.
-                sigma=np.where(np.isnan(g), np.inf, np.hypot(error, file.training.floor)),
+                sigma=np.where(np.isnan(g), np.inf, _sigma(error, file)),
+                inputs={"temperature": temperature} if file.potential.inputs else {},
             )
         )
     return points
+
+
+def _sigma(error: NDArray[np.float64], file: FitFile) -> NDArray[np.float64]:
+    """Return the scale of deviations: the errors with their floor, or the floor for all when squares are just added."""
+    if file.training.loss == "sse":
+        return np.full_like(error, file.training.floor)
+    return np.hypot(error, file.training.floor)
 
 
 def _check_reach(start: xr.Dataset, cutoff: float, r_max: float) -> None:
@@ -248,30 +259,8 @@ def _check_reach(start: xr.Dataset, cutoff: float, r_max: float) -> None:
             )
 
 
-def _model(file: FitFile, points: Sequence[StatePoint], loader: Loader) -> PairNetwork:
-    """Return the network as it starts: the repulsion that the training data show, and next to nothing else."""
-    pairs = [f"{a}-{b}" for n, a in enumerate(loader.types) for b in loader.types[n:]]
-    return PairNetwork(
-        loader.types,
-        cutoff=file.potential.cutoff,
-        spacing=file.potential.spacing,
-        features=file.potential.features,
-        hidden=file.potential.hidden,
-        priors={pair: _prior(points, number) for number, pair in enumerate(pairs)},
-        seed=file.seed,
-    )
-
-
-def _prior(points: Sequence[StatePoint], pair: int) -> Prior:
-    """Return the repulsion of a pair from its mean distribution over the state points that have it."""
-    having = [point for point in points if np.isfinite(point.sigma[pair]).all()]
-    g = np.mean([point.g[pair] for point in having], axis=0)
-    r = (np.arange(len(g)) + 0.5) * points[0].width
-    return prior_of(g, r, float(np.mean([point.temperature for point in having])))
-
-
 def _train_network(
-    folder: Path, file: FitFile, model: PairNetwork, points: dict[PartName, list[StatePoint]], tell: Progress
+    folder: Path, file: FitFile, model: Potential, points: dict[PartName, list[StatePoint]], tell: Progress
 ) -> None:
     """Train, keeping log and checkpoint in the folder."""
     watched = points.get("validation", [])
@@ -305,11 +294,13 @@ def _write_checkpoint(path: Path, place: Place) -> None:
     arrays: dict[str, NDArray[Any]] = {"round": np.array(place.round), "best_loss": np.array(place.best_loss)}
     arrays |= {f"parameter_{n}": value.numpy() for n, value in enumerate(place.parameters)}
     arrays |= {f"best_{n}": value.numpy() for n, value in enumerate(place.best)}
+    arrays |= {"best_round": np.array(place.best_round)}
+    arrays |= {f"memory_{n}": value.numpy() for n, value in enumerate(place.memory)}
     arrays |= {f"start_{n}": start["position"].values for n, start in enumerate(place.starts)}
     write_arrays(path, arrays)
 
 
-def _read_checkpoint(path: Path, model: PairNetwork, points: Sequence[StatePoint]) -> Place | None:
+def _read_checkpoint(path: Path, model: Potential, points: Sequence[StatePoint]) -> Place | None:
     """Return the place to go on, if there is one."""
     if not path.is_file():
         return None
@@ -325,9 +316,16 @@ def _read_checkpoint(path: Path, model: PairNetwork, points: Sequence[StatePoint
                 ),
                 best=tuple(torch.from_numpy(kept[f"best_{n}"]) for n in range(count)),
                 best_loss=float(kept["best_loss"]),
+                best_round=int(kept["best_round"]),
+                memory=tuple(torch.from_numpy(kept[f"memory_{n}"]) for n in range(_remembered(kept.files))),
             )
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise IntegrityError(f"{path}: no checkpoint of this fit: {error}; remove it to begin again") from error
+
+
+def _remembered(names: Sequence[str]) -> int:
+    """Return how many tensors of memory a checkpoint has."""
+    return sum(name.startswith("memory_") for name in names)
 
 
 def _baseline(
@@ -350,10 +348,11 @@ def _baseline(
     return tables
 
 
-def _finish(folder: Path, parts: Ingredients, model: PairNetwork, models: dict[str, dict[str, Table]]) -> None:
+def _finish(folder: Path, parts: Ingredients, model: Potential, models: dict[str, dict[str, Table]]) -> None:
     """Write the results and the lock, and only then take the mark away."""
     name = parts.file.name
-    write_arrays(folder / "weights.npz", {name: value.numpy() for name, value in model.state_dict().items()})
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    write_arrays(folder / "weights.npz", state if isinstance(model, PairNetwork) else network_arrays(model))
     write_tables(folder / "potential.nc", models, {"name": name, "split_digest": parts.split.digest})
     files = [*parts.texts, "split.lock", TRAINSET, *_RESULTS]
     write_json(folder / "lock.json", {"name": name, "files": {name: digest_of_file(folder / name) for name in files}})

@@ -6,7 +6,7 @@
     lock.json                         the name, and digests of the files above and of the results
     UNFINISHED                        there until everything else is
     log.csv                           one row per step
-    weights.npz                       parameters of the network
+    weights.npz                       parameters of the network; of one of atoms also its descriptors and priors
     potential.nc                      energy and force of each model on (curve, pair, r)
     training.nc                       the loss on (iteration)
     validation-PART.{json,csv,nc}     after `cgstore validate --on PART`
@@ -32,6 +32,7 @@ from cgstore.tables import Table, interpolate
 from cgstore.whole_files import write_bytes, write_whole
 
 __all__ = [
+    "PAIR_PART",
     "UNFINISHED",
     "finished",
     "read_curves",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 UNFINISHED = "UNFINISHED"
+PAIR_PART = "pair part"  # of a network of atoms, to look at: two particles alone
 _MOST_BYTES = 2**26  # of a lock
 
 

@@ -7,7 +7,7 @@ model, whatever the correlations between the bins are. Nothing here needs torch.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -18,7 +18,8 @@ from cgstore.averages.spec import Spec, load_spec, rdf_parameters
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, PhysicsError
-from cgstore.learn.folder import read_curves, read_lock, read_tables, write_dataset, write_rows
+from cgstore.learn.folder import PAIR_PART, read_curves, read_lock, read_tables, write_dataset, write_rows
+from cgstore.learn.interactions import Model
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.source import open_source, spread_frames, temperature_of
@@ -33,6 +34,13 @@ Float = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 _FLOOR = 0.01  # of g: bins below are the core, where nothing can be said in units of errors
+
+
+class _Network(Protocol):
+    """A network of atoms, which is told of the system."""
+
+    def under(self, inputs: Mapping[str, float]) -> Model:
+        """Return what can be sampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,7 @@ def validate(
     spec = load_spec(path / "spec.toml")
     TrainingSet.read(path).verify(catalog, split, features=spec, seed=file.seed)
     members = _members(split, on, catalog)
-    models = {name: read_tables(path, name) for name in _curves(path)}
+    models = _models(path, file)
     rows: list[Row] = []
     curves = []
     for number, member in enumerate(members):
@@ -200,9 +208,15 @@ def _members(split: Split, on: PartName, catalog: Catalog) -> tuple[Member, ...]
     return members_of(selections[on], catalog)
 
 
-def _curves(folder: Path) -> list[str]:
-    """Return the models of a fit."""
-    return [str(name) for name in read_curves(folder / "potential.nc")["curve"].values]
+def _models(folder: Path, file: FitFile) -> dict[str, Mapping[str, Table] | _Network]:
+    """Return the models of a fit: tables, or a network of atoms."""
+    models: dict[str, Mapping[str, Table] | _Network] = {}
+    if file.potential.kind == "atomic":
+        from cgstore.learn.atomic_files import read_network  # nothing else here needs torch
+
+        models["network"] = read_network(folder / "weights.npz")
+    curves = [str(name) for name in read_curves(folder / "potential.nc")["curve"].values]
+    return models | {name: read_tables(folder, name) for name in curves if name != PAIR_PART}
 
 
 def _reference_blocks(catalog: Catalog, member: Member, spec: Spec) -> xr.Dataset:
@@ -218,11 +232,12 @@ def _start(catalog: Catalog, member: Member, file: FitFile) -> xr.Dataset:
     return spread_frames(source, file.sampling.replicas, seed=file.seed)
 
 
-def _samples(tables: Mapping[str, Table], start: xr.Dataset, file: FitFile, temperature: float) -> xr.Dataset:
+def _samples(model: Mapping[str, Table] | _Network, start: xr.Dataset, file: FitFile, temperature: float) -> xr.Dataset:
     """Sample a model at a state point; every model gets the same starting frames and random numbers."""
     asked = file.validation
     sampling = replace(file.sampling.sampling(), equilibrate=asked.equilibrate, duration=asked.duration)
-    return sample(tables, start, temperature=temperature, seed=file.seed, **asdict(sampling))
+    told = model if isinstance(model, Mapping) else model.under({"temperature": temperature})
+    return sample(told, start, temperature=temperature, seed=file.seed, **asdict(sampling))
 
 
 def _replica_g(samples: xr.Dataset, spec: Spec, r: Float) -> xr.Dataset:

@@ -1,0 +1,101 @@
+"""A fit whose potential is a network of atoms: trained, stopped, gone on with, kept, validated, not exported."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cgstore.cli.app import main
+from cgstore.errors import InputError, IntegrityError
+from cgstore.learn import fit
+from cgstore.learn.atomic_files import network_arrays, read_network
+from cgstore.learn.fit import train
+from cgstore.learn.folder import read_curves, read_tables
+from cgstore.learn.validation import validate
+
+CHANGES = {
+    "features = 12": 'kind = "atomic"\nfeatures = 8\ninputs = ["temperature"]',
+    "rounds = 5": "rounds = 3\nsteps = 2\neffective = 0.2\ndamping = 1e-3",
+    'duration = "8 ps"': 'duration = "3 ps"',
+    'dataset = "l130/r1/cg"\n            iterations = 2': 'dataset = "l130/r1/cg"\n            iterations = 0',
+}
+
+
+def _fit_file(liquid, folder, **more):
+    for name in ("fit.toml", "split.toml", "spec.toml"):
+        text = (liquid.folder / name).read_text()
+        for old, new in (CHANGES | more).items():
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    return folder / "fit.toml"
+
+
+@pytest.fixture(scope="module")
+def atomic(liquid, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("atomic")
+    return train(_fit_file(liquid, folder), store=liquid.store, out=folder / "fit")
+
+
+def test_a_fit_of_a_network_of_atoms_is_kept_whole_and_validated(atomic, liquid):
+    with np.load(atomic / "weights.npz", allow_pickle=False) as kept:
+        assert kept["types"].tolist() == ["A"]
+        assert kept["told"].tolist() == ["temperature"]
+        assert kept["told_scale"].tolist() == [[150.0, 20.0]]
+    model = read_network(atomic / "weights.npz")
+    assert model.hidden == (12,)
+    assert len(model.radial.eta) == 8
+    again = network_arrays(model)
+    with np.load(atomic / "weights.npz", allow_pickle=False) as kept:
+        assert set(again) == set(kept.files)
+        assert all(np.array_equal(again[name], kept[name]) for name in kept.files)
+    answer = validate(atomic, store=liquid.store)
+    by_model = {row.model: row for row in answer.rows}
+    assert set(by_model) == {"network", "ibi"}
+    assert by_model["network"].rmsd < 0.15
+    assert (atomic / "validation-heldout.json").is_file()
+
+
+def test_the_part_of_pairs_can_be_looked_at_but_is_not_the_potential(atomic, liquid, capsys, tmp_path):
+    assert read_curves(atomic / "potential.nc")["curve"].values.tolist() == ["pair part", "ibi"]
+    table = read_tables(atomic, "pair part")["A-A"]
+    assert table.energy[table.r < 0.25].min() > 3.0
+    with pytest.raises(InputError, match="has no potential 'network'; there are pair part, ibi"):
+        read_tables(atomic)
+    code = main(["potential", str(atomic), "--to", "gromacs", "-o", str(tmp_path), "--store", str(liquid.store)])
+    assert code == 2
+    assert "has no potential 'network'" in capsys.readouterr().err
+
+
+def test_a_stopped_fit_goes_on_to_the_same_bits(atomic, liquid, tmp_path, monkeypatch):
+    file = _fit_file(liquid, tmp_path)
+    write = fit._write_checkpoint
+
+    def stop(path, place):
+        write(path, place)
+        if place.round == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "_write_checkpoint", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(file, store=liquid.store, out=tmp_path / "fit")
+    monkeypatch.setattr(fit, "_write_checkpoint", write)
+    train(file, store=liquid.store, out=tmp_path / "fit")
+    for name in ("weights.npz", "potential.nc"):
+        assert (tmp_path / "fit" / name).read_bytes() == (atomic / name).read_bytes()
+
+
+def test_a_damaged_network_is_named(atomic, tmp_path):
+    (tmp_path / "weights.npz").write_bytes(b"PK" + bytes(50))
+    with pytest.raises(IntegrityError, match=r"weights\.npz: no network of atoms"):
+        read_network(tmp_path / "weights.npz")
+    with np.load(atomic / "weights.npz") as kept:
+        arrays = {name: kept[name] for name in kept.files if name != "mean"}
+    np.savez(tmp_path / "weights.npz", **arrays)
+    with pytest.raises(IntegrityError, match="no network of atoms"):
+        read_network(tmp_path / "weights.npz")
+
+
+def test_the_log_says_what_was_tried(atomic):
+    rows = (atomic / "log.csv").read_text().splitlines()
+    assert len(rows) > 4
+    assert json.loads((atomic / "lock.json").read_text())["name"] == "liquid"
