@@ -31,6 +31,7 @@ _WATER, _IONS = "HOH", ("NA", "CL")
 _PLACEMENTS = ("through", "surface")
 _LEVELS = ("atoms", "cg")
 _SETTLE = ("energy", "density", "area")
+_LONG = 10_000.0  # ps; areas of shorter runs have no error: they wander for nanoseconds, which such a run cannot see
 _AREA = 0.6  # nm² per lipid, roughly
 _ROOM = 2.2  # width of the box in units of the cutoff: twice, with what neighbour lists and the barostat need
 _TITLES = {"through": "through", "surface": "on"}
@@ -80,6 +81,11 @@ class Settings(Document):
             raise ValueError(
                 f"per_leaflet: found {self.per_leaflet} lipids, about {width:.1f} nm wide; a cutoff of "
                 f"{self.cutoff:g} nm needs {_ROOM * self.cutoff:.1f} nm"
+            )
+        if "area" in self.settled and (length := self.production * self.timestep) < _LONG:
+            raise ValueError(
+                f"settled: found the area with a production of {length:g} ps, expected {_LONG:g} ps or more; leave it "
+                "out for a short run"
             )
         for name in self.peptides:
             if name in (*LIPIDS, *_IONS, _WATER):
@@ -180,13 +186,15 @@ def _composition(start: Start, peptide: str) -> dict[str, int]:
 
 
 def _area(motion: Motion, measured: Mapping[str, Any], discard: float, *, per_leaflet: float) -> dict[str, Any]:
-    """Return the area per lipid in nm² with its error, and whether it is settled: it takes longest, nanoseconds."""
+    """Return the area per lipid in nm², its error, and whether it is settled; both are known of long runs only."""
     start, drifting = settled_from({"area": motion.series["area"][motion.time >= discard]})
-    error = measured["area_error"]
+    long = float(motion.time[-1]) - discard >= _LONG / 2  # half of a run at most is not settled
+    error = measured["area_error"] if long else None
     return {
+        "area_error": error,
         "area_per_lipid": float(f"{measured['area'] / per_leaflet:.5g}"),
         "area_per_lipid_error": error and float(f"{error / per_leaflet:.2g}"),
-        "area_settled": start == 0 and not drifting,
+        "area_settled": long and start == 0 and not drifting,
     }
 
 
