@@ -62,7 +62,7 @@ def _heavy(sequence: str) -> tuple[Any, Float]:
     from openmm.app import Element, Topology
 
     try:
-        from PeptideBuilder import add_residue, initialize_res  # type: ignore[import-untyped]
+        from PeptideBuilder import add_residue, initialize_res
     except ImportError as error:
         raise MissingExtra.of("PeptideBuilder", extra="simulate", purpose="building a peptide") from error
     built = initialize_res("G")
