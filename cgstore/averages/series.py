@@ -1,4 +1,4 @@
-"""Series of one number per frame: their mean with its error, and from which frame on they are equilibrated."""
+"""Series of one number per frame: their mean with its error, where they are equilibrated, and whether they drift."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,7 +8,7 @@ from cgstore.averages.estimates import Estimate, mean_and_error
 from cgstore.averages.settling import first_tame, settled
 from cgstore.errors import InputError
 
-__all__ = ["equilibration", "mean_of_series"]
+__all__ = ["drift", "equilibration", "mean_of_series"]
 
 
 def mean_of_series(values: ArrayLike, *, weight: ArrayLike | None = None) -> Estimate:
@@ -99,3 +99,35 @@ def equilibration(values: ArrayLike) -> int:
     length = block_length(len(rest))
     blocks = len(rest) // length
     return first + length * settled(rest[: blocks * length].reshape(blocks, length).mean(axis=1))
+
+
+def drift(values: ArrayLike) -> float:
+    """Return the linear drift of a series over its length in units of its standard error; NaN if that is unknown.
+
+    Parameters
+    ----------
+    values : (frame,) at equal spacing in time, all finite
+
+    Raises
+    ------
+    InputError : a value is not finite
+
+    Notes
+    -----
+    The error is that of a slope with correlated residuals: √12 times the error of their mean, which is not known when
+    they are correlated over much of the run.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(1).normal(size=160)
+    >>> bool(abs(drift(noise)) < 4), bool(drift(noise + np.linspace(0, 3, 160)) > 4)
+    (True, True)
+    """
+    series = np.asarray(values, np.float64)
+    if len(series) < 2 or np.ptp(series) == 0:
+        return 0.0
+    time = np.linspace(-0.5, 0.5, len(series))
+    rise = float(time @ series / (time @ time))
+    residuals = series - series.mean() - rise * time
+    error = float(mean_of_series(residuals[None]).error[0]) * 12**0.5
+    return rise / error if error else float("inf")

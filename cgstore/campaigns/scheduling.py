@@ -7,7 +7,10 @@ one task: it takes seconds, and what is finished is in the archive whatever happ
 import itertools
 import multiprocessing
 import os
+import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +25,9 @@ from cgstore.clusters import client_of
 from cgstore.errors import CgstoreError
 
 __all__ = ["run_systems"]
+
+_TERMINATED = 128 + signal.SIGTERM  # the exit code by which shells know it
+_GRACE = 2.0  # s to end the engine that is running; one inside this process may not listen
 
 
 def run_systems(
@@ -60,7 +66,7 @@ def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Re
     """Run systems in processes of this machine; whoever stops listening stops those that have not begun."""
     # Started afresh: engines have threads, which a fork would lose.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_be_stoppable) as pool:
         waiting = iter(items)
         # No more at a time than there are processes: what a pool has taken it does not give back when it is stopped.
         running = {pool.submit(work, item) for item in itertools.islice(waiting, jobs)}
@@ -76,16 +82,22 @@ def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Re
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children() if running else ():
+                process.terminate()
 
 
-def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is dead; it would wait for work for ever."""
+def _be_stoppable() -> None:
+    """End this process when it is told to, or when the one that started it is dead; engines it has started end too."""
     parent = multiprocessing.parent_process()
+    # An exception, so that `subprocess.run` kills its program on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
 
     def watch() -> None:
         if parent is not None:
             parent.join()
-            os._exit(1)  # what is half finished is a stage without a lock, which the next run sweeps
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(_GRACE)
+            os._exit(_TERMINATED)  # what is half finished is a stage without a lock, which the next run sweeps
 
     threading.Thread(target=watch, name="cgstore-parent", daemon=True).start()
 

@@ -1,5 +1,6 @@
 """The program `cgstore`: its commands gathered, wrong usage explained, the exit code returned."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -71,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if argv is None:  # this process is the program: batch systems end their jobs by SIGTERM
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(args=words, prog_name="cgstore", standalone_mode=False)
     except typer.Abort:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from cgstore.averages.series import equilibration, mean_of_series
+from cgstore.averages.series import drift, equilibration
 from cgstore.schema import SCHEMA
 from cgstore.topology import Topology
 
@@ -40,7 +40,7 @@ def settled(series: ArrayLike) -> Settled:
 
     Notes
     -----
-    See `cgstore.averages.series.equilibration`. The error of a slope is √12 times that of the mean of its residuals.
+    See `cgstore.averages.series.equilibration` and `drift` beside it.
 
     Examples
     --------
@@ -54,11 +54,7 @@ def settled(series: ArrayLike) -> Settled:
     first = equilibration(mean)
     if first > len(mean) / 2:
         return Settled(first, True)
-    rest = mean[first:]
-    time = np.linspace(-0.5, 0.5, len(rest))
-    rise = float(time @ rest / (time @ time))
-    error = float(mean_of_series((rest - rest.mean() - rise * time)[None]).error[0]) * 12**0.5
-    return Settled(first, bool(abs(rise) > _SIGNIFICANT * error))
+    return Settled(first, abs(drift(mean[first:])) > _SIGNIFICANT)
 
 
 def empty(replicas: int, frames: int, particles: int, *, velocities: bool) -> dict[str, NDArray]:

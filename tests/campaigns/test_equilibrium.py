@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cgstore.campaigns.equilibrium import drift, settled_from
+from cgstore.averages.series import drift
+from cgstore.campaigns.equilibrium import settled_from
 
 NOISE = np.random.default_rng(7).normal(size=(50, 160))
 

@@ -84,14 +84,35 @@ def test_a_killed_campaign_leaves_nothing_half_finished_and_goes_on(write_campai
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []  # nobody waits for work for ever
     short = write_campaign(systems=3)
-    finished = [name for name in os.listdir("archive/tiny") if not name.startswith(".")]
-    assert finished == []
+    assert list(Path().glob("archive/tiny/[!.]*")) == []
     assert simulate(short, jobs=1).run == 3
     assert sorted(os.listdir("archive/tiny")) == [
         "tiny_00000",
         "tiny_00001",
         "tiny_00002",
     ]  # the stage of the dead one is swept
+
+
+@pytest.mark.skipif(lammps_program() is None, reason="no LAMMPS")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_campaign_that_a_batch_system_ends_takes_its_engines_along(write_campaign, jobs):
+    psutil = pytest.importorskip("psutil")
+    path = write_campaign(engine="lammps", systems=3, settings={"equilibration": 50_000_000})
+    words = [sys.executable, "-m", "cgstore", "simulate", str(path), "--jobs", str(jobs)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        campaign = psutil.Process(process.pid)
+        engines, limit = [], time.monotonic() + 60
+        while len(engines) < jobs and time.monotonic() < limit:
+            time.sleep(0.05)
+            engines = [child for child in campaign.children(recursive=True) if child.name().startswith("lmp")]
+        children = campaign.children(recursive=True)
+        process.terminate()
+        said = process.communicate(timeout=30)[1]
+    assert len(engines) == jobs
+    assert process.returncode == 130
+    assert said == "cgstore: interrupted; what was published stays, the same command goes on from there\n"
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert list(Path().glob("archive/tiny/[!.]*")) == []
 
 
 def test_a_stopped_campaign_keeps_what_was_finished(write_campaign):
