@@ -41,6 +41,7 @@ class Conditions:
     electrostatics: str = "pme"  # pme | none (no charges)
     constraints: str = "h-bonds"  # none | h-bonds | all-bonds; SETTLE and [ constraints ] always hold
     tails: bool = True  # dispersion correction of energy and pressure
+    friction: float = 0.0  # 1/ps, of Langevin motion; 0: a thermostat that leaves diffusion alone, and stiff modes too
     compressibility: float = 4.5e-5  # 1/bar, that the barostat of GROMACS assumes; water's
     seed: int = 1
 
@@ -48,6 +49,8 @@ class Conditions:
         for name, known in (("electrostatics", _ELECTROSTATICS), ("constraints", _CONSTRAINTS)):
             if (found := getattr(self, name)) not in known:
                 raise InputError(f'{name}: found "{found}"{did_you_mean(found, known)}')
+        if not 0 <= self.friction < np.inf:
+            raise InputError(f"friction: found {self.friction:g}, expected a number that is not negative")
         if self.every < 1 or self.production < 1 or self.production % self.every:
             raise InputError(
                 f"production: found {self.production} steps, expected a multiple of every, which is {self.every}"

@@ -12,6 +12,7 @@ Options = Mapping[str, str | int | float]
 
 _SEEDS = 2**31 - 8
 _HEATING = 5_000  # steps, of a quarter of the timestep
+_FRICTION = 10.0  # 1/ps, of the heating
 _CONDENSING = 10_000  # steps of half the timestep; starts may be much thinner than the liquid
 _DRIFT = 5e-4  # kJ/mol/ps per atom, what pair lists may miss: a tenth of the default, which is too much below 100 K
 
@@ -64,11 +65,8 @@ def _heating(conditions: Conditions) -> Options:
     seed = conditions.seed % _SEEDS + 1
     return {
         **_forces(conditions),
-        "integrator": "sd",
+        **_thermostat(conditions, _FRICTION),
         "constraints": conditions.constraints,
-        "tc-grps": "System",
-        "tau-t": 0.1,
-        "ref-t": conditions.temperature,
         "dt": conditions.timestep / 4,
         "nsteps": _HEATING,
         "gen-vel": "yes",
@@ -82,17 +80,21 @@ def _moving(conditions: Conditions, run: int) -> dict[str, str | int | float]:
     """Return the options of a run that goes on from another one, with random numbers of its own."""
     return {
         **_forces(conditions),
-        "integrator": "md",
+        **_thermostat(conditions, conditions.friction),
         "constraints": conditions.constraints,
-        "tcoupl": "v-rescale",
-        "tc-grps": "System",
-        "tau-t": 1.0,
-        "ref-t": conditions.temperature,
         "dt": conditions.timestep,
         "gen-vel": "no",
         "continuation": "yes",
         "ld-seed": conditions.seed % _SEEDS + run,
     }
+
+
+def _thermostat(conditions: Conditions, friction: float) -> Options:
+    """Return the options of Langevin motion with a friction in 1/ps, or without one of velocity rescaling."""
+    group: Options = {"tc-grps": "System", "ref-t": conditions.temperature}
+    if friction > 0:
+        return {**group, "integrator": "sd", "tau-t": 1.0 / friction}
+    return {**group, "integrator": "md", "tcoupl": "v-rescale", "tau-t": 1.0}
 
 
 def _output(conditions: Conditions) -> Options:

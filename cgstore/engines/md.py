@@ -59,9 +59,13 @@ def run_md(folder: Path, conditions: Conditions, *, engine: str = "auto") -> Mot
     -----
     Temperature: the stochastic velocity rescaling of GROMACS with 1 ps (Bussi 2007, doi:10.1063/1.2408420), a
     Nosé–Hoover chain of OpenMM with 1/ps (Martyna 1992, doi:10.1063/1.463940): neither slows diffusion as friction
-    would. Pressure: stochastic cell rescaling of GROMACS with 2 ps (Bernetti and Bussi 2020, doi:10.1063/5.0020514), a
-    Monte Carlo barostat of OpenMM every 25 steps (Åqvist 2004, doi:10.1016/j.cplett.2003.12.039). On one machine the
-    same seed gives the same trajectory, with GROMACS and on OpenMM's CPU platform.
+    would. Both hold the kinetic energy as a whole: stiff angles, which meet the motion of molecules rarely, keep for
+    hundreds of ps what energy they have, and the molecules are as much too cold. With `conditions.friction` the motion
+    is Langevin's, and every mode has its temperature (sd of GROMACS, Goga 2012, doi:10.1021/ct3000876; the middle
+    scheme of OpenMM, Zhang 2019, doi:10.1021/acs.jpca.9b02771). Pressure: stochastic cell rescaling of GROMACS with 2
+    ps (Bernetti and Bussi 2020, doi:10.1063/5.0020514), a Monte Carlo barostat of OpenMM every 25 steps (Åqvist 2004,
+    doi:10.1016/j.cplett.2003.12.039). On one machine the same seed gives the same trajectory, with GROMACS and on
+    OpenMM's CPU platform.
     """
     if engine not in ENGINES:
         raise InputError(f'engine: found "{engine}"{did_you_mean(engine, ENGINES)}')

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,7 @@ def run_openmm(folder: Path, conditions: Conditions, contents: Contents, *, plat
         whole = _whole(start, contents.topology)
         position, box, velocity = _heated(openmm, system, whole, conditions, platform)
         barostat = _add_barostat(openmm, system, conditions)
-        chain = partial(openmm.NoseHooverIntegrator, conditions.temperature, _COLLISIONS, conditions.timestep)
-        context = context_of(openmm, system, chain, platform)
+        context = context_of(openmm, system, partial(_integrator, openmm, conditions), platform)
         context.setPeriodicBoxVectors(*box)
         context.setPositions(position)
         context.setVelocities(velocity)
@@ -112,19 +112,23 @@ def _whole(start: Frames, topology: Topology) -> Float:
 def _heated(openmm: Any, system: Any, whole: Float, conditions: Conditions, platform: str) -> tuple[Any, Any, Any]:
     """Minimise and heat at constant volume with friction and small steps; return positions, box and velocities."""
     seed = conditions.seed % _SEEDS
-
-    def friction() -> Any:
-        integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, _FRICTION, conditions.timestep / 4)
-        integrator.setRandomNumberSeed(seed + 1)
-        return integrator
-
-    context = context_of(openmm, system, friction, platform)
+    slowly = replace(conditions, friction=_FRICTION, timestep=conditions.timestep / 4, seed=conditions.seed + 3)
+    context = context_of(openmm, system, partial(_integrator, openmm, slowly), platform)
     context.setPositions(whole)
     openmm.LocalEnergyMinimizer.minimize(context, 100.0, 1000)
     context.setVelocitiesToTemperature(conditions.temperature, seed + 1)
     _advance(context, _HEATING, "heating")
     state = context.getState(positions=True, velocities=True)
     return state.getPositions(asNumpy=True), state.getPeriodicBoxVectors(), state.getVelocities(asNumpy=True)
+
+
+def _integrator(openmm: Any, conditions: Conditions) -> Any:
+    """Return Langevin motion where there is friction, else a Nosé–Hoover chain."""
+    if conditions.friction == 0:
+        return openmm.NoseHooverIntegrator(conditions.temperature, _COLLISIONS, conditions.timestep)
+    integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, conditions.friction, conditions.timestep)
+    integrator.setRandomNumberSeed(conditions.seed % _SEEDS + 1)
+    return integrator
 
 
 def _add_barostat(openmm: Any, system: Any, conditions: Conditions) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cgstore.averages.series import mean_of_series
+from cgstore.box import minimum_image
 from cgstore.engines import md_openmm
 from cgstore.engines.gromacs_options import stages_of
 from cgstore.engines.md import Conditions, _contents, run_md
@@ -144,6 +145,20 @@ def test_the_same_seed_gives_the_same_trajectory(methane: Methane, engine: str) 
         found.append([(folder / file).read_bytes() for file in FILES])
     assert found[0] == found[1]
     assert found[0][3] != found[2][3]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_friction_slows_molecules_and_keeps_their_temperature(methane: Methane, engine: str) -> None:
+    moved = []
+    for name, friction in (("free", 0.0), ("slow", 50.0)):
+        conditions = Conditions(112.0, None, friction=friction, equilibration=200, production=1000, every=50, **SHORT)
+        folder = methane(name)
+        motion = run_md(folder, conditions, engine=engine)
+        assert motion.series["temperature"].mean() == pytest.approx(112, rel=0.06)
+        frames = open_xtc(folder / "trajectory.xtc").read(np.array([0, 20]))
+        step = minimum_image(np.diff(frames.position.astype(float), axis=0)[0], frames.box[0])
+        moved.append(np.sqrt((step**2).sum(axis=-1).mean()))
+    assert moved[1] < 0.6 * moved[0]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
