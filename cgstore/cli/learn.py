@@ -83,22 +83,26 @@ def _row(row: Any) -> list[str]:
 def potential(
     shell: Shell,
     fit: Fit,
-    to: Annotated[str, typer.Option(help="A simulation program: gromacs or lammps.", metavar="PROGRAM")],
+    to: Annotated[str, typer.Option(help="gromacs, lammps, openmm, hoomd, votca or magic.", metavar="PROGRAM")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the files.", metavar="DIR")],
     curve: Annotated[Curve, typer.Option(help="The trained network, or the baseline.")] = Curve.NETWORK,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Whose particles and temperature; the first of training by default.", metavar="NAME"),
+    ] = None,
 ) -> None:
     """Write the potential of a fit as files of a simulation program."""
     from cgstore.exchange import write_potential
     from cgstore.learn.folder import read_tables
 
     tables = read_tables(fit, curve.value)
-    masses, temperature = _training_system(fit, shell.store)
-    written = write_potential(tables, to, output, masses=masses, temperature=temperature)
+    masses, temperature, system = _training_system(fit, shell.store, dataset)
+    written = write_potential(tables, to, output, masses=masses, temperature=temperature, system=system)
     shell.answer({"written": written}, "\n".join(map(str, written)))
 
 
-def _training_system(fit: Path, store: str) -> tuple[dict[str, float], float]:
-    """Return the mass of each type and the temperature of what a fit was trained on."""
+def _training_system(fit: Path, store: str, dataset: str | None) -> tuple[dict[str, float], float, Any]:
+    """Return the mass of each type a fit was trained on, and temperature and first frame of a dataset."""
     from cgstore.catalog import open_catalog
     from cgstore.learn.trainset import TrainingSet
     from cgstore.schema import topology_of
@@ -107,4 +111,5 @@ def _training_system(fit: Path, store: str) -> tuple[dict[str, float], float]:
     entries = [catalog[used.member.name] for used in TrainingSet.read(fit).parts["train"]]
     topologies = [topology_of(entry.open()) for entry in entries]
     masses = {str(kind): float(mass) for t in topologies for kind, mass in zip(t.type, t.mass, strict=True)}
-    return masses, float(entries[0].metadata["temperature"])
+    chosen = entries[0] if dataset is None else catalog[dataset]
+    return masses, float(chosen.metadata["temperature"]), chosen.open().isel(frame=slice(0, 1))

@@ -96,6 +96,13 @@ def test_a_potential_leaves_with_the_masses_of_its_beads(own_project, capsys):
     assert main(["potential", "fits/methane", "--to", "lammps", "-o", "out/lammps"]) == 0
     script = Path("out/lammps/in.lammps").read_text()
     assert "16.04" in script
+    assert (
+        main(["potential", "fits/methane", "--to", "openmm", "-o", "out/openmm", "--dataset", "methane_150k/r1/cg"])
+        == 0
+    )
+    assert "temperature, time_step = 150 * unit.kelvin" in Path("out/openmm/run.py").read_text()
+    for program in ("hoomd", "votca", "magic"):
+        assert main(["potential", "fits/methane", "--to", program, "-o", f"out/{program}"]) == 0
 
 
 @pytest.mark.parametrize(

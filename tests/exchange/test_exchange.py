@@ -11,7 +11,7 @@ from cgstore.errors import InputError
 from cgstore.exchange import write_potential
 from cgstore.tables import Table, interpolate, table_of
 
-POINT = Path(__file__).parent / "data" / "lammps_table"
+POINT = Path(__file__).parents[1] / "data" / "lammps_table"
 KCAL = 4.184  # kJ
 MASSES = {"A": 16.043, "B": 39.948}
 
