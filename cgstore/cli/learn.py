@@ -83,7 +83,12 @@ def _row(row: Any) -> list[str]:
 def potential(
     shell: Shell,
     fit: Fit,
-    to: Annotated[str, typer.Option(help="gromacs, lammps, openmm, hoomd, votca or magic.", metavar="PROGRAM")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="gromacs, lammps, openmm, hoomd, votca or magic; torch for a network of atoms.", metavar="PROGRAM"
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the files.", metavar="DIR")],
     curve: Annotated[Curve, typer.Option(help="The trained network, or the baseline.")] = Curve.NETWORK,
     dataset: Annotated[
@@ -93,12 +98,26 @@ def potential(
 ) -> None:
     """Write the potential of a fit as files of a simulation program."""
     from cgstore.exchange import write_potential
-    from cgstore.learn.folder import read_tables
+    from cgstore.learn.folder import read_settings, read_tables
 
-    tables = read_tables(fit, curve.value)
-    masses, temperature, system = _training_system(fit, shell.store, dataset)
-    written = write_potential(tables, to, output, masses=masses, temperature=temperature, system=system)
+    if curve is Curve.NETWORK and to in ("torch", "openmm") and read_settings(fit).potential.kind == "atomic":
+        written = _write_network(fit, shell.store, dataset, to, output)
+    else:
+        tables = read_tables(fit, curve.value)
+        masses, temperature, system = _training_system(fit, shell.store, dataset)
+        written = write_potential(tables, to, output, masses=masses, temperature=temperature, system=system)
     shell.answer({"written": written}, "\n".join(map(str, written)))
+
+
+def _write_network(fit: Path, store: str, dataset: str | None, to: str, output: Path) -> list[Path]:
+    """Write the network of atoms of a fit, for the particles of a dataset."""
+    from cgstore.learn.atomic_files import read_network
+    from cgstore.learn.exporting import write_network
+    from cgstore.learn.source import inputs_of
+
+    _, temperature, system = _training_system(fit, store, dataset)
+    network, inputs = read_network(fit / "weights.npz"), inputs_of(system, temperature)
+    return write_network(network, to, output, system=system, temperature=temperature, inputs=inputs)
 
 
 def _training_system(fit: Path, store: str, dataset: str | None) -> tuple[dict[str, float], float, Any]:

@@ -25,7 +25,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError
+from cgstore.learn.settings import FitFile
 from cgstore.plain_files import open_plain, read_plain
 from cgstore.provenance import digest_of_file
 from cgstore.tables import Table, interpolate
@@ -37,6 +39,7 @@ __all__ = [
     "finished",
     "read_curves",
     "read_lock",
+    "read_settings",
     "read_tables",
     "write_arrays",
     "write_dataset",
@@ -86,6 +89,18 @@ def _parse_lock(path: Path) -> dict[str, Any]:
     if not sound:
         raise IntegrityError(f"{path}: not the lock of a fit: expected its name and files of its folder")
     return dict(lock)
+
+
+def read_settings(folder: str | Path) -> FitFile:
+    """Return what the fit file of a finished fit says.
+
+    Raises
+    ------
+    InputError : the folder is no finished fit
+    IntegrityError : a file of the fit was lost or changed
+    """
+    read_lock(Path(folder))
+    return load_document(Path(folder) / "fit.toml", FitFile)
 
 
 def read_curves(path: Path) -> xr.Dataset:
