@@ -11,48 +11,16 @@ centre, so the first bin begins at 0.00125 nm. The sum of squared errors is over
 
 import argparse
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import xarray as xr
+from _liquids import EIGHT, argon, begun, judged, model_of
 
-from cgstore.averages.pair import rdf
-from cgstore.learn.atomic import AtomicNetwork
-from cgstore.learn.descriptors import Radial, radial_of, scaling_of
-from cgstore.learn.drawing import StatePoint, measure
-from cgstore.learn.inversion import invert
-from cgstore.learn.potential import prior_of
+from cgstore.learn.descriptors import radial_of
 from cgstore.learn.pretraining import pretrain
-from cgstore.learn.sampler import sample
 from cgstore.learn.settings import Sampling, Training
 from cgstore.learn.structural import train_structure
-from cgstore.readers.xtc import open_xtc
-from cgstore.units import BOLTZMANN
-
-MASS = 39.792  # u
-# The published ones: doi:10.1021/acs.jctc.3c00516, of argon.
-PUBLISHED = Radial(1.0, (12.5, *(400.0,) * 7), (0.0, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6))
-
-
-def frames_of(folder: Path, chosen: np.ndarray) -> xr.Dataset:
-    """Return frames of the reference as a dataset."""
-    frames = open_xtc(next(folder.glob("*.xtc"))).read(chosen)
-    particles = frames.position.shape[1]
-    names = np.full(particles, "Ar")
-    return xr.Dataset(
-        {
-            "position": (("frame", "particle", "xyz"), frames.position),
-            "box": (("frame", "box_vector", "xyz"), frames.box),
-        },
-        {
-            "time": ("frame", np.arange(len(chosen), dtype=np.float64)),
-            "type": ("particle", names),
-            "name": ("particle", names),
-            "mass": ("particle", np.full(particles, MASS)),
-        },
-    )
 
 
 def parsed() -> argparse.Namespace:
@@ -81,66 +49,57 @@ def main() -> None:
     """Train, sample at length, and say how far the published distribution is."""
     asked = parsed()
     torch.set_num_threads(asked.threads)
-    temperature = float(asked.folder.name.removesuffix("K"))
-    r, g = 0.1 * np.loadtxt(asked.folder / "rdf-mean-p6.dat")[:, 0], np.loadtxt(asked.folder / "rdf-mean-p6.dat")[:, 1]
-    width = round(float(r[1] - r[0]), 9)
-    grid = {"width": width, "bins": len(r), "first": float(r[0]) - 0.5 * width}
-    reference = frames_of(asked.folder, np.arange(1, 201))
-    radial = radial_of(g, r, functions=asked.functions, cutoff=1.0) if asked.functions else PUBLISHED
-    prior = {"Ar-Ar": prior_of(g, r, temperature)}
-    blank = AtomicNetwork(["Ar"], radial=radial, priors=prior, hidden=())
-    described, noisy = measure(blank, reference.isel(frame=slice(0, 200, 10)), **grid)
-    scaling = scaling_of(described.descriptor, described.kind, 1)
-    model = AtomicNetwork(["Ar"], radial=radial, priors=prior, hidden=asked.hidden, scaling=scaling, seed=asked.seed)
-    sse = ((measure(blank, reference, **grid)[1].mean(0)[0] - g) ** 2).sum()
-    print(f"{radial}\n{prior}\nnoise of 200 frames of the reference: SSE {sse:.4f}")
-    sigma = np.hypot(noisy[:, 0].std(0) / 200**0.5, 0.005) if asked.loss == "chi2" else np.full(len(r), 0.01)
-    start = reference.isel(frame=np.linspace(20, 199, asked.replicas).astype(int))
-    point = StatePoint("argon", temperature, start, width, g[None], sigma[None], first=grid["first"])
+    liquid = argon(asked.folder)
+    frames = liquid.measured(liquid.frames)
+    print(f"noise of 200 frames of the reference: SSE {((frames.mean(0) - liquid.g) ** 2).sum():.4f}")
+    radial = radial_of(liquid.g, liquid.r, functions=asked.functions, cutoff=1.0) if asked.functions else EIGHT
+    model = model_of([liquid], radial=radial, hidden=asked.hidden, told=[{}], seed=asked.seed)
+    print(f"{radial}\n{model.priors}")
+    sigma = np.full(len(liquid.g), 0.01)
+    if asked.loss == "chi2":
+        sigma = np.hypot(frames.std(0) / len(frames) ** 0.5, 0.005)
     sampling = Sampling(0.02, 1.0, 4.0, asked.duration, 0.4, asked.threads)
-    training = Training(asked.rounds, asked.steps, asked.effective, asked.damping, method=asked.method, rate=3e-3)
     begin, cpu = time.perf_counter(), time.process_time()
     if asked.inversions >= 0:
         inversion = Sampling(0.02, 1.0, 4.0, 0.5 * asked.duration, 0.4, asked.threads)
-        tables, history = invert(
-            rdf(reference, r_max=1.0, bin_width=0.005).compute(),
-            start,
-            temperature=temperature,
+        known, rmsd = begun(
+            liquid,
+            cutoff=1.0,
             iterations=asked.inversions,
             sampling=inversion,
+            replicas=asked.replicas,
             seed=asked.seed,
         )
-        error = pretrain(model, reference.isel(frame=[20, 80, 140]), tables, thermal=BOLTZMANN * temperature)
+        error = pretrain(model, [known])
         print(
-            f"inversion: rmsd {history['rmsd'].values.ravel().round(4).tolist()}; network fitted to {error:.3f} kJ/mol;"
+            f"inversion: rmsd {rmsd.round(4).tolist()}; network fitted to {error:.3f} kJ/mol;"
             f" {time.perf_counter() - begin:.0f} s, of processor {time.process_time() - cpu:.0f} s"
         )
+    training = Training(asked.rounds, asked.steps, asked.effective, asked.damping, method=asked.method, rate=3e-3)
+    point = liquid.point(asked.replicas, sigma, {})
     for row in train_structure(model, [point], sampling=sampling, training=training, seed=asked.seed):
         print(
-            f"round {row.round} step {row.step} loss {row.loss[0]:9.4f} SSE {row.rmsd[0] ** 2 * len(r):8.4f} "
+            f"round {row.round} step {row.step} loss {row.loss[0]:9.4f} SSE {row.rmsd[0] ** 2 * len(sigma):8.4f} "
             f"effective {row.effective[0]:.2f} {row.seconds:7.1f} s, of processor {time.process_time() - cpu:7.1f} s",
             flush=True,
         )
     trained = time.perf_counter() - begin, time.process_time() - cpu
-    final = replace(sampling, duration=asked.final, equilibrate=10.0, time_step=0.01)
-    found = sample(model, start, temperature=temperature, seed=asked.seed + 1000, **asdict(final))
-    each = measure(blank, found, **grid)[1][:, 0].reshape(asked.replicas, -1, len(r)).mean(1)
-    error = each.std(0, ddof=1) / asked.replicas**0.5
-    total = ((each.mean(0) - g) ** 2).sum()
+    found = judged(
+        model,
+        liquid,
+        sampling=Sampling(0.01, 1.0, 10.0, asked.final, 0.4, asked.threads),
+        replicas=asked.replicas,
+        inputs={},
+        seed=asked.seed + 1000,
+    )
     print(
-        f"SSE {total:.4f} of {found.sizes['frame']} frames, of which noise about {(error**2).sum():.4f}; "
-        f"first peak {each.mean(0).max():.3f} against {g.max():.3f}; "
+        f"SSE {found.sse:.4f} ± {found.error:.4f} of {found.frames} frames, of which noise about {found.noise:.4f}; "
+        f"first peak {found.g.max():.3f} against {liquid.g.max():.3f}; "
         f"training {trained[0]:.0f} s, of processor {trained[1]:.0f} s"
     )
     if asked.out:
-        np.savez(
-            asked.out,
-            r=r,
-            reference=g,
-            model=each.mean(0),
-            error=error,
-            **{k: v.numpy() for k, v in model.state_dict().items()},
-        )
+        state = {name: value.numpy() for name, value in model.state_dict().items()}
+        np.savez(asked.out, r=liquid.r, reference=liquid.g, model=found.g, error=found.scatter, **state)
 
 
 if __name__ == "__main__":

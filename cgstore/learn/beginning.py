@@ -1,19 +1,30 @@
-"""The potential of a fit before its first step: priors, descriptors and scaling as the training data show them."""
+"""The potential of a fit before its first step: priors, descriptors and scaling as the training data show them.
 
-from collections.abc import Sequence
+A network of atoms may begin as pair potentials besides, those of mean force or of a short inversion at each dataset.
+"""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
+from cgstore.inverse.mean_force import potential_of_mean_force
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.descriptors import Radial, Scaling, radial_of, scaling_of
 from cgstore.learn.drawing import Potential, StatePoint
+from cgstore.learn.inversion import invert
 from cgstore.learn.potential import PairNetwork, Prior, pair_names, prior_of
+from cgstore.learn.pretraining import Known, pretrain
 from cgstore.learn.settings import FitFile
+from cgstore.tables import Table, table_of
+from cgstore.units import BOLTZMANN
 
-__all__ = ["model_of"]
+__all__ = ["begin_as_pairs", "model_of"]
 
 Float = NDArray[np.float64]
+
+_SHOWN = 3  # frames of each dataset that particles have their energies in
 
 
 def model_of(file: FitFile, points: Sequence[StatePoint], types: Sequence[str]) -> Potential:
@@ -41,9 +52,7 @@ def model_of(file: FitFile, points: Sequence[StatePoint], types: Sequence[str]) 
             priors=priors,
             seed=file.seed,
         )
-    temperatures = np.array([point.temperature for point in points])
-    # One temperature has no spread; it is told in units of its tenth.
-    told = {name: (temperatures.mean(), temperatures.std() or 0.1 * temperatures.mean()) for name in asked.inputs}
+    told = {name: np.array([point.inputs[name] for point in points]) for name in asked.inputs}
     radial = _radial(points, asked.features, asked.cutoff)
     return AtomicNetwork(
         types,
@@ -51,9 +60,58 @@ def model_of(file: FitFile, points: Sequence[StatePoint], types: Sequence[str]) 
         scaling=_scaling(AtomicNetwork(types, radial=radial, priors=priors, hidden=()), points),
         priors=priors,
         hidden=asked.hidden,
-        told={name: (float(mean), float(spread)) for name, (mean, spread) in told.items()},
+        # A number that is the same everywhere has no spread; it is told in units of its tenth.
+        told={name: (float(x.mean()), float(x.std() or 0.1 * abs(x.mean()))) for name, x in told.items()},
         seed=file.seed,
     )
+
+
+def begin_as_pairs(
+    model: AtomicNetwork,
+    file: FitFile,
+    points: Sequence[StatePoint],
+    references: Sequence[xr.Dataset],
+    tell: Callable[[int, int], None],
+) -> float:
+    """Fit a network in place to the pair potentials that each dataset gives; return the rms error in kJ/mol.
+
+    Parameters
+    ----------
+    model : of `model_of`
+    file : of the fit; what it starts as is "pmf", "ibi" or "imc"
+    points, references : the state points to learn from, and the rdf of each
+    tell : is told how many of them are done, and how many there are
+    """
+    known = []
+    for number, (point, reference) in enumerate(zip(points, references, strict=True)):
+        tables = _pair_tables(file, point, reference, file.seed + number)
+        few = point.start.isel(frame=slice(0, _SHOWN))
+        known.append(Known(few, tables, BOLTZMANN * point.temperature, point.inputs))
+        tell(number + 1, len(points))
+    return pretrain(model, known, seed=file.seed)
+
+
+def _pair_tables(file: FitFile, point: StatePoint, reference: xr.Dataset, seed: int) -> dict[str, Table]:
+    """Return the pair potentials of one dataset."""
+    asked = file.potential
+    if asked.start in ("ibi", "imc"):
+        return invert(
+            reference,
+            point.start,
+            temperature=point.temperature,
+            method=asked.start,
+            iterations=asked.start_iterations,
+            cutoff=asked.cutoff,
+            spacing=asked.spacing,
+            sampling=file.sampling.sampling(),
+            seed=seed,
+        )[0]
+    energy = potential_of_mean_force(reference, temperature=point.temperature)["potential"]
+    r = energy["r"].values
+    end = round(asked.cutoff / point.width) * point.width
+    near = r < min(end, r[-1] + point.width)
+    rows = {str(pair): np.nan_to_num(energy.sel(pair=pair).values[near]) for pair in energy["pair"].values}
+    return {pair: table_of(r[near], row, end, spacing=asked.spacing) for pair, row in rows.items()}
 
 
 def _mean_g(points: Sequence[StatePoint], pair: int) -> Float:

@@ -19,8 +19,9 @@ from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError, PhysicsError
+from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.atomic_files import network_arrays
-from cgstore.learn.beginning import model_of
+from cgstore.learn.beginning import begin_as_pairs, model_of
 from cgstore.learn.drawing import Potential, StatePoint
 from cgstore.learn.folder import PAIR_PART, UNFINISHED, finished, read_lock, write_arrays, write_tables
 from cgstore.learn.inversion import invert
@@ -28,7 +29,7 @@ from cgstore.learn.loader import Loader
 from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork
 from cgstore.learn.settings import BaselineTable, FitFile
-from cgstore.learn.source import spread_frames, temperature_of
+from cgstore.learn.source import inputs_of, spread_frames, temperature_of
 from cgstore.learn.structural import Place, train_structure
 from cgstore.learn.trainset import FILE as TRAINSET
 from cgstore.learn.trainset import TrainingSet, pinned_parts
@@ -119,6 +120,7 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     model = model_of(parts.file, points["train"], loaders["train"].types)
     _begin(folder, parts, loaders["train"])
     with _one_thread():
+        _begin_as_pairs(folder, parts, model, loaders["train"], points["train"], tell)
         _train_network(folder, parts.file, model, points, tell)
     models = {"network": model.tables()} if isinstance(model, PairNetwork) else {PAIR_PART: model.pair_part()}
     if parts.file.baseline is not None:
@@ -236,7 +238,7 @@ def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
                 g=np.nan_to_num(g),
                 # A pair that a system lacks says nothing.
                 sigma=np.where(np.isnan(g), np.inf, _sigma(error, file)),
-                inputs={"temperature": temperature} if file.potential.inputs else {},
+                inputs=inputs_of(start, temperature),
             )
         )
     return points
@@ -257,6 +259,17 @@ def _check_reach(start: xr.Dataset, cutoff: float, r_max: float) -> None:
             raise PhysicsError(
                 f"{start.attrs['name']}: {name} = {reach:g} nm is beyond half the smallest box height, {half:.4g} nm"
             )
+
+
+def _begin_as_pairs(
+    folder: Path, parts: Ingredients, model: Potential, loader: Loader, points: Sequence[StatePoint], tell: Progress
+) -> None:
+    """Let a network of atoms begin as pair potentials where that is wanted; a begun training is beyond that."""
+    kind = parts.file.potential.start
+    if kind == "prior" or (folder / _CHECKPOINT).is_file() or not isinstance(model, AtomicNetwork):
+        return
+    references = [reference_of(parts.catalog, member, parts.spec) for member in loader.members]
+    begin_as_pairs(model, parts.file, points, references, lambda done, total: tell(f"start, {kind}", done, total))
 
 
 def _train_network(

@@ -17,6 +17,7 @@ __all__ = [
     "PotentialTable",
     "Sampling",
     "SamplingTable",
+    "Start",
     "Training",
     "TrainingTable",
     "ValidationTable",
@@ -24,6 +25,7 @@ __all__ = [
 
 
 Method = Literal["newton", "frames", "adam"]
+Start = Literal["prior", "pmf", "ibi", "imc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,16 @@ class PotentialTable(Document):
     spacing: Length = 0.002  # of pair networks
     features: Annotated[int, Field(ge=3)] = 24  # Gaussians of the distance, or radial functions of each neighbour
     hidden: tuple[PositiveInt, ...] = (32, 32)
-    inputs: tuple[Literal["temperature"], ...] = ()  # what atomic networks are told of a system
+    inputs: tuple[Literal["temperature", "density"], ...] = ()  # what atomic networks are told of a system
+    start: Start = "prior"  # what atomic networks begin as: that alone, or pair potentials besides
+    start_iterations: PositiveInt = 3  # of "ibi" and "imc"
+
+    @model_validator(mode="after")
+    def _networks_of_pairs_start_from_nothing(self) -> "PotentialTable":
+        """Refuse what only networks of atoms have."""
+        if self.kind == "pair" and (self.inputs or self.start != "prior"):
+            raise ValueError('inputs and start are for kind = "atomic"')
+        return self
 
 
 class SamplingTable(Document):

@@ -13,13 +13,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from cgstore.box import volume
 from cgstore.errors import InputError
 from cgstore.schema import SCHEMA
 from cgstore.splits.split import Catalog, Member
 from cgstore.store.decoding import StoredArray
 from cgstore.store.opening import open_arrays
 
-__all__ = ["FRAME_ARRAYS", "Numbers", "Source", "open_source", "spread_frames", "temperature_of"]
+__all__ = ["FRAME_ARRAYS", "Numbers", "Source", "inputs_of", "open_source", "spread_frames", "temperature_of"]
 
 FRAME_ARRAYS = tuple(
     row.name for row in SCHEMA if row.dims[0] == "frame" and row.dtype.startswith("float") and row.name != "time"
@@ -151,6 +152,24 @@ def temperature_of(catalog: Catalog, name: str) -> float:
     if temperature is None:
         raise InputError(f"{name}: has no temperature; state it in the recipe")
     return float(temperature)
+
+
+def inputs_of(start: xr.Dataset, temperature: float) -> dict[str, float]:
+    """Return what a network may be told of a system: `temperature` in K, and `density`, of particles in a nm³.
+
+    Parameters
+    ----------
+    start : the frames that replicas start from; the density is that of all particles in their mean volume
+    temperature : K
+
+    Examples
+    --------
+    >>> box = ("frame", "box_vector", "xyz"), np.eye(3)[None] * [[[2.0]], [[3.0]]]
+    >>> inputs_of(xr.Dataset({"box": box, "mass": ("particle", np.ones(35))}), 300.0)
+    {'temperature': 300.0, 'density': 2.0}
+    """
+    density = start.sizes["particle"] / float(volume(start["box"].values).mean())
+    return {"temperature": temperature, "density": density}
 
 
 def _numbers(entry: Any, ds: xr.Dataset) -> tuple[int, dict[str, Numbers]]:

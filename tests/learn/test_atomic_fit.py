@@ -1,20 +1,24 @@
 """A fit whose potential is a network of atoms: trained, stopped, gone on with, kept, validated, not exported."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
+import torch
 
+from cgstore.catalog import open_catalog
 from cgstore.cli.app import main
 from cgstore.errors import InputError, IntegrityError
-from cgstore.learn import fit
+from cgstore.learn import beginning, fit
 from cgstore.learn.atomic_files import network_arrays, read_network
 from cgstore.learn.fit import train
 from cgstore.learn.folder import read_curves, read_tables
+from cgstore.learn.loader import Loader
 from cgstore.learn.validation import validate
 
 CHANGES = {
-    "features = 12": 'kind = "atomic"\nfeatures = 8\ninputs = ["temperature"]',
+    "features = 12": 'kind = "atomic"\nfeatures = 8\ninputs = ["temperature"]\nstart = "ibi"\nstart_iterations = 1',
     "rounds = 5": "rounds = 3\nsteps = 2\neffective = 0.2\ndamping = 1e-3",
     'duration = "8 ps"': 'duration = "3 ps"',
     'dataset = "l130/r1/cg"\n            iterations = 2': 'dataset = "l130/r1/cg"\n            iterations = 0',
@@ -84,6 +88,50 @@ def test_a_stopped_fit_goes_on_to_the_same_bits(atomic, liquid, tmp_path, monkey
         assert (tmp_path / "fit" / name).read_bytes() == (atomic / name).read_bytes()
 
 
+def test_a_fit_stopped_while_it_begins_as_pairs_begins_again(atomic, liquid, tmp_path, monkeypatch):
+    file = _fit_file(liquid, tmp_path)
+    pretrain = beginning.pretrain
+
+    def stop(model, systems, **rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(beginning, "pretrain", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(file, store=liquid.store, out=tmp_path / "fit")
+    monkeypatch.setattr(beginning, "pretrain", pretrain)
+    train(file, store=liquid.store, out=tmp_path / "fit")
+    assert (tmp_path / "fit" / "weights.npz").read_bytes() == (atomic / "weights.npz").read_bytes()
+
+
+@pytest.mark.parametrize("start", ["pmf", "imc"])
+def test_a_network_that_begins_as_pairs_begins_nearer_to_the_reference(start, liquid, tmp_path):
+    short = {"rounds = 3\nsteps = 2": "rounds = 2\nsteps = 1", 'duration = "3 ps"': 'duration = "2 ps"'}
+    losses = []
+    for name in ("prior", start):
+        folder = tmp_path / name
+        folder.mkdir()
+        file = _fit_file(liquid, folder, **short, **{'start = "ibi"': f'start = "{name}"'})
+        train(file, store=liquid.store, out=folder / "fit")
+        with (folder / "fit" / "log.csv").open() as log:
+            first = next(csv.DictReader(log))
+        losses.append(sum(float(value) for key, value in first.items() if key.startswith("rmsd")))
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_density_is_told_and_what_pair_networks_do_not_have_is_refused(liquid, tmp_path):
+    file = _fit_file(liquid, tmp_path, **{'["temperature"]': '["temperature", "density"]'})
+    parts = fit.gather(file, store=liquid.store)
+    loader = Loader(parts.catalog, parts.split.train, batch_size=1)
+    points = fit._state_points(parts, loader)
+    density = 64 / 1.88**3
+    assert [point.inputs["density"] for point in points] == pytest.approx([density] * 2, rel=1e-4)
+    model = beginning.model_of(parts.file, points, loader.types)
+    assert model.told["density"] == pytest.approx((density, 0.1 * density), rel=1e-4)
+    wrong = _fit_file(liquid, tmp_path, **{'kind = "atomic"\n': ""})
+    with pytest.raises(InputError, match='inputs and start are for kind = "atomic"'):
+        fit.gather(wrong, store=liquid.store)
+
+
 def test_a_damaged_network_is_named(atomic, tmp_path):
     (tmp_path / "weights.npz").write_bytes(b"PK" + bytes(50))
     with pytest.raises(IntegrityError, match=r"weights\.npz: no network of atoms"):
@@ -99,3 +147,15 @@ def test_the_log_says_what_was_tried(atomic):
     rows = (atomic / "log.csv").read_text().splitlines()
     assert len(rows) > 4
     assert json.loads((atomic / "lock.json").read_text())["name"] == "liquid"
+
+
+@pytest.mark.parametrize("program", ["torch", "openmm"])
+def test_a_fit_of_a_network_of_atoms_is_written_for_torch_and_openmm(atomic, liquid, tmp_path, program):
+    words = ["potential", str(atomic), "--to", program, "-o", str(tmp_path), "--store", str(liquid.store)]
+    assert main([*words, "--dataset", "l150/r1/cg"]) == 0
+    entry = open_catalog(liquid.store)["l150/r1/cg"].open().isel(frame=slice(0, 1)).load()
+    position, box = (torch.from_numpy(entry[name].values[0].astype(np.float64)) for name in ("position", "box"))
+    energy, _ = torch.export.load(tmp_path / "network.pt2").module()(position, box)
+    model = read_network(atomic / "weights.npz")
+    expected = model.energy_at(position, box, entry["type"].values.tolist(), {"temperature": 150.0})
+    assert energy.item() == pytest.approx(expected.item(), rel=1e-10)

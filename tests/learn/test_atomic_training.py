@@ -13,7 +13,7 @@ from cgstore.learn.drawing import StatePoint, measure
 from cgstore.learn.moves import begin_memory, move
 from cgstore.learn.newton import damped_step, dual_steps, flatten
 from cgstore.learn.potential import Prior
-from cgstore.learn.pretraining import pretrain
+from cgstore.learn.pretraining import Known, pretrain
 from cgstore.learn.reweighting import Ensemble, curvature, frame_slopes, gradient, respond
 from cgstore.learn.settings import Sampling, Training
 from cgstore.learn.structural import train_structure
@@ -211,7 +211,7 @@ def test_a_network_begins_as_a_pair_potential():
     errors = []
     for hidden in ((), (12,)):
         model = AtomicNetwork("A", radial=RADIAL, priors=PRIOR, hidden=hidden, scaling=scaling)
-        errors.append(pretrain(model, frames, table, thermal=1.0))
+        errors.append(pretrain(model, [Known(frames, table, thermal=1.0)]))
         energy = model.particle_energy(model.describe(frames["position"], frames["box"], ["A"] * 40)).detach().numpy()
         assert np.corrcoef(energy.sum(1), _pair_energy(frames, table, model))[0, 1] > 0.95
     assert errors[1] < errors[0] < 1.0
