@@ -2,7 +2,7 @@
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cgstore.inverse.layout import Kind, Values, same_bins, values_of
 from cgstore.inverse.sampled import FEWEST
@@ -17,7 +17,7 @@ def agreement(
     target: xr.Dataset,
     *,
     kind: Kind | None = None,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
     fewest: float = FEWEST,
 ) -> xr.Dataset:
     """Say whether two distributions are equal as far as one can know.
@@ -26,7 +26,8 @@ def agreement(
     ----------
     model, target : results of `cgstore.rdf` or `cgstore.bonded` on the same kinds and bins
     kind : which distribution, where a dataset has several: rdf, bond, angle, dihedral, improper
-    tolerance : a kind whose rmsd is at most this has converged whatever the errors; in the unit of the distribution
+    tolerance : a kind whose rmsd is at most this has converged whatever the errors; in the unit of the distribution,
+        for all kinds or (kind,)
     fewest : counts that make a bin sampled
 
     Returns
@@ -59,7 +60,7 @@ def agreement(
     return agreement_of(found, wanted, tolerance=tolerance, fewest=fewest)
 
 
-def agreement_of(found: Values, wanted: Values, *, tolerance: float, fewest: float) -> xr.Dataset:
+def agreement_of(found: Values, wanted: Values, *, tolerance: ArrayLike, fewest: float) -> xr.Dataset:
     """Return `agreement` of distributions that are arrays already."""
     difference = np.nan_to_num(found.value) - np.nan_to_num(wanted.value)
     variance = found.error**2 + wanted.error**2
@@ -76,7 +77,11 @@ def agreement_of(found: Values, wanted: Values, *, tolerance: float, fewest: flo
             "chi2": (rows, chi2, {"units": "1", "long_name": "mean squared deviation in units of its error"}),
             "bins": (rows, bins, {"units": "1", "long_name": "bins behind chi2"}),
             "limit": (rows, limit, {"units": "1", "long_name": "chi2 up to which the distributions are equal"}),
-            "converged": (rows, (chi2 <= limit) | (rmsd <= tolerance), {"long_name": "equal as far as one can know"}),
+            "converged": (
+                rows,
+                (chi2 <= limit) | (rmsd <= np.asarray(tolerance)),
+                {"long_name": "equal as far as one can know"},
+            ),
         },
         {found.kind: list(found.kinds)},
     )

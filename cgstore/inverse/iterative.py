@@ -25,7 +25,7 @@ def ibi_update(
     step: float = 1.0,
     largest: float = 2.0,
     kind: Kind | None = None,
-    tolerance: float = 0.0,
+    tolerance: ArrayLike = 0.0,
     fewest: float = FEWEST,
 ) -> xr.Dataset:
     """Return potentials corrected by iterative Boltzmann inversion: U + step · kT ln(g_model / g_target).

@@ -21,6 +21,7 @@ __all__ = ["relative_entropy_gradient", "relative_entropy_step", "spline_basis"]
 Float = NDArray[np.float64]
 
 _DEGREE = 3
+_CIRCLE = 360.0  # degrees
 
 
 def spline_basis(
@@ -37,7 +38,7 @@ def spline_basis(
     Returns
     -------
     (entry, parameter), with `distribution` and `kind` of each parameter; U(x) = Σ λ B(x). Splines of pairs end at zero
-    with zero slope at the last bin; those of dihedrals are not periodic, their ends meet only as far as the data say
+    with zero slope at the last bin; those of dihedrals are periodic if bins at both ends were hit
 
     Raises
     ------
@@ -57,8 +58,6 @@ def spline_basis(
     >>> b.shape, bool(b[0].sum() == 1.0), float(b[-1].sum().round(3))
     ((10, 5), True, 0.0)
     """
-    from scipy.interpolate import BSpline
-
     labels, kinds, x = entries_of(covariance)
     there = covariance["mean"].values.sum(axis=0) > 0.0
     if target is not None:
@@ -74,13 +73,12 @@ def spline_basis(
         if intervals < 1:
             continue
         low, high = float(x[here].min()), float(x[here].max())
-        points = np.concatenate([[low] * _DEGREE, np.linspace(low, high, intervals + 1), [high] * _DEGREE])
         inside = (labels == label) & (kinds == kind) & (x >= low) & (x <= high)
-        block = np.zeros((len(x), intervals + _DEGREE))
-        block[inside] = BSpline.design_matrix(x[inside], points, _DEGREE).toarray()
-        kept = block[:, : intervals + _DEGREE - 2] if label == "rdf" else block
-        columns.append(kept)
-        names += [(label, kind)] * kept.shape[1]
+        splines = _splines(x[inside], intervals, label)
+        block = np.zeros((len(x), splines.shape[1]))
+        block[inside] = splines
+        columns.append(block)
+        names += [(label, kind)] * block.shape[1]
     matrix = np.concatenate(columns, axis=1) if columns else np.zeros((len(x), 0))
     return xr.DataArray(
         matrix,
@@ -88,6 +86,22 @@ def spline_basis(
         ("entry", "parameter"),
         attrs={"units": "1", "long_name": "cubic B-splines at the centres of bins"},
     )
+
+
+def _splines(x: Float, intervals: int, label: str) -> Float:
+    """Return cubic B-splines (bin, spline) of one kind at the centres of its bins, as its coordinate wants them."""
+    from scipy.interpolate import BSpline
+
+    low, high = float(x.min()), float(x.max())
+    circle = label in ("dihedral", "improper") and high - low > _CIRCLE - 1.5 * _CIRCLE / len(x)
+    if circle and intervals >= _DEGREE:
+        points = _CIRCLE * (np.arange(-_DEGREE, intervals + _DEGREE + 1) / intervals - 0.5)
+        block = BSpline.design_matrix(x, points, _DEGREE).toarray()
+        block[:, :_DEGREE] += block[:, intervals:]  # what begins before the end goes on at the beginning
+        return np.asarray(block[:, :intervals], np.float64)
+    points = np.concatenate([[low] * _DEGREE, np.linspace(low, high, intervals + 1), [high] * _DEGREE])
+    block = BSpline.design_matrix(x, points, _DEGREE).toarray()
+    return np.asarray(block[:, : intervals + _DEGREE - 2] if label == "rdf" else block, np.float64)
 
 
 def relative_entropy_gradient(

@@ -5,6 +5,7 @@ Centres of mass of molecules are scaled, so that a change of volume bends no bon
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from cgstore.kernels.scaling import Molecules, scale
 from cgstore.learn.interactions import Interaction
 from cgstore.topology import Topology, spanning_tree
 
-__all__ = ["Barostat", "Strides", "attempt", "molecules_of"]
+__all__ = ["Barostat", "Membrane", "Strides", "attempt", "molecules_of"]
 
 Float = NDArray[np.float64]
+# True: the area in the plane xy and the height change by themselves, both at the pressure, without surface tension;
+# "area": the height stays, for bilayers in empty space, whose height nothing holds; False: the box keeps its shape.
+Membrane = bool | Literal["area"]
 
 _FIRST = 0.01  # of the volume, the largest change of the first attempts
 _LARGEST = 0.3
@@ -34,12 +38,15 @@ class Barostat:
     molecules: Molecules
     pressure: float  # kJ/mol/nm³
     thermal: float  # kT, kJ/mol
-    membrane: bool  # area in the plane xy and height by themselves, both at this pressure: no surface tension
+    membrane: Membrane = False
 
     @property
     def ways(self) -> tuple[tuple[float, float, float], ...]:
         """Return how much each axis takes of the logarithm of a change of volume, for each kind of attempt."""
-        return ((0.5, 0.5, 0.0), (0.0, 0.0, 1.0)) if self.membrane else ((1 / 3, 1 / 3, 1 / 3),)
+        area, height, shape = (0.5, 0.5, 0.0), (0.0, 0.0, 1.0), (1 / 3, 1 / 3, 1 / 3)
+        if self.membrane == "area":
+            return (area,)
+        return (area, height) if self.membrane else (shape,)
 
 
 @dataclass(slots=True)

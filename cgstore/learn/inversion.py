@@ -5,36 +5,58 @@ The corrections are those of `cgstore.inverse`; here they get samples, and becom
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cgstore.averages.onepass import distributions_of, statistics
-from cgstore.averages.spec import Spec
+from cgstore.averages.onepass import statistics
+from cgstore.averages.series import mean_of_series
 from cgstore.box import volume
-from cgstore.errors import InputError, PhysicsError
+from cgstore.errors import InputError
 from cgstore.frames import Frames
-from cgstore.inverse.cross import imc_update, with_change
-from cgstore.inverse.deviations import agreement
-from cgstore.inverse.entries import counts_of_distribution, on_entries
-from cgstore.inverse.iterative import ibi_update
-from cgstore.inverse.mean_force import potential_of_mean_force
+from cgstore.inverse.layout import Kind
+from cgstore.learn.binned import Model, energies_of, first_model, model_of
+from cgstore.learn.corrections import by_bins, by_response, ramped
+from cgstore.learn.goal import Goal, compared, found_in, goal_of
+from cgstore.learn.molecular import Molecular
 from cgstore.learn.sampler import sample, starting_frames
 from cgstore.learn.settings import Sampling
-from cgstore.tables import Table, interpolate, table_of
+from cgstore.tables import Table
 
 __all__ = ["Method", "invert"]
 
 Float = NDArray[np.float64]
-Method = Literal["ibi", "imc"]
+Method = Literal["ibi", "imc", "re"]
+Types = Sequence[str] | NDArray[np.str_] | None
+Masses = Sequence[float] | Float | None
+Progress = Callable[[int, float, float], None]
 
-_STEP = {"ibi": 0.7, "imc": 1.0}
-_NEAR = 0.1  # rmsd of g; a model further away responds to nothing as the target would, it may have another phase
+_STEP = {"ibi": 0.7, "imc": 1.0, "re": 1.0}
+_TOLD = ("deviation", "chi2")
+_NEAR = 0.1  # mean deviation; a model further away responds to nothing as the target would, it may have another phase
 _SAMPLING = Sampling(equilibrate=5.0, duration=40.0, every=0.25)
 
 
+class _Found(NamedTuple):
+    """What the samples of one model say."""
+
+    statistics: xr.DataTree
+    parts: dict[Kind, xr.Dataset]
+    reports: dict[Kind, xr.Dataset]
+    frames: int
+    volume: float  # nm³
+    pressure: float  # bar
+    pressure_error: float
+
+    @property
+    def deviation(self) -> float:
+        """Return the mean deviation of all kinds."""
+        return float(np.nanmean(np.concatenate([report["deviation"].values for report in self.reports.values()])))
+
+
+@overload
 def invert(
     reference: xr.Dataset,
     start: xr.Dataset | Frames,
@@ -47,36 +69,88 @@ def invert(
     cutoff: float | None = None,
     spacing: float = 0.002,
     guess: Mapping[str, Table] | None = None,
-    types: Sequence[str] | NDArray[np.str_] | None = None,
-    masses: Sequence[float] | Float | None = None,
+    pressure: float | None = None,
+    membrane: bool = False,
+    types: Types = None,
+    masses: Masses = None,
     sampling: Sampling = _SAMPLING,
     seed: int = 0,
-    progress: Callable[[int, float, float], None] | None = None,
-) -> tuple[dict[str, Table], xr.Dataset]:
-    """Find tables whose radial distribution functions are those of a reference.
+    progress: Progress | None = None,
+) -> tuple[dict[str, Table], xr.Dataset]: ...
+
+
+@overload
+def invert(
+    reference: xr.DataTree,
+    start: xr.Dataset,
+    *,
+    temperature: float,
+    method: Method = "ibi",
+    iterations: int = 8,
+    step: float | None = None,
+    tolerance: float = 0.0,
+    cutoff: float | None = None,
+    spacing: float = 0.002,
+    guess: Molecular | None = None,
+    pressure: float | None = None,
+    membrane: bool = False,
+    sampling: Sampling = _SAMPLING,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Molecular, xr.DataTree]: ...
+
+
+def invert(
+    reference: xr.Dataset | xr.DataTree,
+    start: xr.Dataset | Frames,
+    *,
+    temperature: float,
+    method: Method = "ibi",
+    iterations: int = 8,
+    step: float | None = None,
+    tolerance: float = 0.0,
+    cutoff: float | None = None,
+    spacing: float = 0.002,
+    guess: Mapping[str, Table] | Molecular | None = None,
+    pressure: float | None = None,
+    membrane: bool = False,
+    types: Types = None,
+    masses: Masses = None,
+    sampling: Sampling = _SAMPLING,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Table] | Molecular, xr.Dataset | xr.DataTree]:
+    """Find tables whose distributions are those of a reference.
 
     Parameters
     ----------
-    reference : result of `cgstore.rdf` on (pair, r), every pair of types of the particles
+    reference : result of `cgstore.rdf` on (pair, r), every pair of types of free particles; or the tree of
+        `cgstore.distributions`, whose bonds, angles and dihedrals are then found as well
     start : frames of the same system to start replicas from, for example of `starting_frames`
     temperature : K, of the reference
-    method : "ibi", iterative Boltzmann inversion, each bin by itself; "imc", inverse Monte Carlo, all bins at once
+    method : "ibi", iterative Boltzmann inversion, each bin by itself; "imc", inverse Monte Carlo, all bins at once;
+        "re", the relative entropy, whose Newton steps are made of splines
     iterations : corrections at most; fewer when the distributions are equal as far as one can know
     step : part of a correction that is made; by default 0.7 of "ibi", since with all of it dense liquids overshoot
-    tolerance : an rmsd of g that is small enough, whatever the errors
+    tolerance : a deviation that is small enough, whatever the errors
     cutoff : nm, the end of the reference by default
-    spacing : nm, of the nodes of the tables
+    spacing : nm, of the nodes of the tables of pairs
     guess : tables to begin with, potentials of mean force of the reference by default
+    pressure : bar, that the model is to have besides; all pairs get a ramp for it. No matter without it
+    membrane : the pressure meant is that in the plane xy; 0 bar is no tension, where there is no solvent
     types, masses, seed : as in `sample`
     sampling : how each model is sampled
-    progress : is told iteration, largest rmsd and largest chi2 of the pairs
+    progress : is told iteration, largest deviation and largest chi2 of all kinds
 
     Returns
     -------
-    tables : of the iteration with the smallest rmsd, averaged over the pairs; not always the last
-    history : dataset on (iteration, pair, r) with `rdf`, `rdf_error`, `energy`, and on (iteration, pair) what
-        `cgstore.inverse.deviations.agreement` says, `rmsd` and `chi2` among it; iteration 0 is the guess; attrs `best`,
-        and `converged`, whether that one agrees with the reference
+    tables : by pair; or a `Molecular`, where the reference is a tree. They are those of the iteration with the smallest
+        mean deviation of all kinds (of those with the right pressure, or the nearest to it); not always the last
+    history : dataset on (iteration, pair, r) with `rdf`, `rdf_error`, `energy`, on (iteration, pair) what
+        `cgstore.inverse.deviations.agreement` says, `rmsd` and `chi2` among it, and `deviation`, the rmsd of g; on
+        (iteration) `pressure` and `pressure_error` in bar. Iteration 0 is the guess; attrs `best`, and `converged`,
+        whether that one agrees with the reference. Of molecules it is a tree of such datasets in `rdf`, `bond`,
+        `angle`, `dihedral`; their deviations are relative to the root mean square of the reference
 
     Raises
     ------
@@ -86,62 +160,40 @@ def invert(
     Notes
     -----
     The potential is unique up to a constant (Henderson 1974, doi:10.1016/0375-9601(74)90847-0), but in a dense liquid
-    very different potentials have nearly the same g. Inverse Monte Carlo responds to what the counts of all bins have
-    in common, and different volumes of replicas are no such response: with "imc" all replicas have the mean box.
+    very different potentials have nearly the same g. Inverse Monte Carlo and the relative entropy respond to what the
+    counts of all bins have in common, and different volumes of replicas are no such response: with both all replicas
+    have the mean box. While the mean deviation is above 0.1 their steps are those of "ibi".
     """
     if method not in _STEP:
-        raise InputError(f'invert: found method {method!r}, expected "ibi" or "imc"')
-    goal, end = _goal(reference, cutoff)
-    part = _STEP[method] if step is None else step
-    replicas = _one_box(start) if method == "imc" else start
-    tables = _first_tables(goal, guess or {}, temperature, end, spacing)
-    history: list[xr.Dataset] = []
-    tried: list[dict[str, Table]] = []
+        raise InputError(f'invert: found method {method!r}, expected "ibi", "imc" or "re"')
+    goal, how = goal_of(reference, cutoff), {"temperature": temperature, "tolerance": tolerance}
+    replicas = start if method == "ibi" else _one_box(start)
+    model = first_model(goal, guess, temperature=temperature, spacing=spacing)
+    tried: list[tuple[Model, _Found]] = []
     for iteration in range(iterations + 1):
-        samples = _sampled(tables, replicas, sampling, temperature, types, masses, seed + iteration)
-        replicas = samples.isel(frame=np.flatnonzero(np.diff(samples["replica"], append=-1)))
-        model = statistics(samples, _spec(goal, end, covariance=method == "imc")).compute()
-        found = distributions_of(model)["rdf"].to_dataset()
-        report = agreement(found, goal, tolerance=tolerance)
-        history.append(_entry(found, goal, tables).merge(report))
-        tried.append(tables)
+        samples = sample(
+            model,
+            replicas,
+            types=types,
+            masses=masses,
+            temperature=temperature,
+            seed=seed + iteration,
+            **asdict(sampling),
+        )
+        replicas = samples.isel(frame=np.flatnonzero(np.diff(samples["replica"], append=-1)))  # goes on from there
+        found = _look(samples, goal, tolerance=tolerance, covariance=method != "ibi", membrane=membrane)
+        tried.append((model, found))
         if progress is not None:
-            progress(iteration, float(report["rmsd"].max()), float(report["chi2"].max()))
-        if report["converged"].values[_pairs(goal)].all() or iteration == iterations:
+            worst = [max(float(report[name].max()) for report in found.reports.values()) for name in _TOLD]
+            progress(iteration, *worst)
+        if iteration == iterations or _agrees(found, goal, pressure):
             break
-        before = _energies(tables, goal)
-        if method == "imc" and float(report["rmsd"].max()) <= _NEAR:
-            space = float(volume(samples["box"].values).mean())
-            after = _cross_corrected(before, model, goal, space, temperature, part)
-        else:
-            size = part if method == "ibi" else _STEP["ibi"]
-            after = ibi_update(before, found, goal, temperature=temperature, step=size, tolerance=tolerance)
-        tables = _tables(after["potential"], end, spacing)
-    joined = xr.concat(history, "iteration").assign_coords(iteration=np.arange(len(history)))
-    best = int(np.argmin(joined["rmsd"].mean("pair").values))
-    attrs = {"best": best, "converged": int(joined["converged"].values[best][_pairs(goal)].all())}
-    return tried[best], joined.assign_attrs(attrs, method=method, temperature=temperature, cutoff=end)
-
-
-def _sampled(
-    tables: Mapping[str, Table],
-    replicas: xr.Dataset | Frames,
-    sampling: Sampling,
-    temperature: float,
-    types: Sequence[str] | NDArray[np.str_] | None,
-    masses: Sequence[float] | Float | None,
-    seed: int,
-) -> xr.Dataset:
-    """Sample a model from where the last one ended."""
-    return sample(
-        tables,
-        replicas,
-        types=types,
-        masses=masses,
-        temperature=temperature,
-        seed=seed,
-        **asdict(sampling),
-    )
+        model = _corrected(model, found, goal, method, step, pressure, spacing=spacing, **how)
+    best = _best([found for _, found in tried], pressure)
+    history = _history(tried, goal)
+    history.attrs |= {"best": best, "converged": int(_agrees(tried[best][1], goal, pressure)), "method": method}
+    history.attrs |= {"temperature": temperature, "cutoff": goal.end}
+    return tried[best][0], history
 
 
 def _one_box(start: xr.Dataset | Frames) -> xr.Dataset | Frames:
@@ -149,84 +201,91 @@ def _one_box(start: xr.Dataset | Frames) -> xr.Dataset | Frames:
     if isinstance(start, xr.Dataset):
         return starting_frames(start, start.sizes["frame"])
     if start.box is not None and not np.allclose(start.box, start.box[:1], rtol=1e-6, atol=0.0):
-        raise InputError('invert: found starting frames in different boxes; for "imc" give them as a dataset')
+        raise InputError('invert: found starting frames in different boxes; for "imc" and "re" give them as a dataset')
     return start
 
 
-def _goal(reference: xr.Dataset, cutoff: float | None) -> tuple[xr.Dataset, float]:
-    """Return the reference up to the cutoff, in memory, and the cutoff."""
-    lacking = {"rdf", "rdf_error"} - set(reference.data_vars)
-    if lacking or reference["rdf"].dims != ("pair", "r") or reference.sizes["r"] < 10:
-        raise InputError(
-            f"invert: found a reference with {sorted(map(str, reference.data_vars))} on {dict(reference.sizes)}; "
-            "expected the result of `cgstore.rdf`, on (pair, r) with 10 bins at least"
+def _look(samples: xr.Dataset, goal: Goal, *, tolerance: float, covariance: bool, membrane: bool) -> _Found:
+    """Count samples and hold them against the goal."""
+    counted = statistics(samples, goal.spec(covariance=covariance)).compute()
+    parts = found_in(counted, goal)
+    along = samples["pressure_along"].values[:, : 2 if membrane else 3].mean(axis=1)
+    pressure = mean_of_series(along[None])
+    space = float(volume(samples["box"].values).mean())
+    reports, frames = compared(parts, goal, tolerance), samples.sizes["frame"]
+    return _Found(counted, parts, reports, frames, space, float(pressure.mean[0]), float(pressure.error[0]))
+
+
+def _corrected(
+    model: Model,
+    found: _Found,
+    goal: Goal,
+    method: Method,
+    step: float | None,
+    pressure: float | None,
+    *,
+    temperature: float,
+    tolerance: float,
+    spacing: float,
+) -> Model:
+    """Return the next model."""
+    before = energies_of(model, goal)
+    if method == "ibi" or found.deviation > _NEAR:
+        size = _STEP["ibi"] if step is None or method != "ibi" else step
+        after = by_bins(before, found.parts, goal, temperature=temperature, step=size, tolerance=tolerance)
+    else:
+        basis: Literal["bins", "splines"] = "bins" if method == "imc" else "splines"
+        size = _STEP[method] if step is None else step
+        space = found.volume
+        after = by_response(
+            before, found.parts, found.statistics, goal, temperature=temperature, step=size, volume=space, basis=basis
         )
-    r = np.asarray(reference["r"].values, np.float64)
-    width = round(float(r[1] - r[0]), 9)
-    last = len(r) * width
-    end = last if cutoff is None else round(cutoff / width) * width
-    if end > last + 1e-9:
-        raise PhysicsError(f"invert: the reference ends at {last:g} nm, before the cutoff at {end:g} nm")
-    kept = [name for name in ("rdf", "rdf_error", "count") if name in reference]
-    return reference[kept].isel(r=r < end).compute(), end
+    if pressure is not None and not abs(found.pressure - pressure) <= found.pressure_error:
+        excess = found.pressure - pressure
+        frames, space = found.frames, found.volume
+        after = ramped(
+            after, found.parts["rdf"], goal, frames=frames, volume=space, excess=excess, temperature=temperature
+        )
+    return model_of(after, goal, spacing=spacing)
 
 
-def _spec(goal: xr.Dataset, end: float, *, covariance: bool) -> Spec:
-    """Return what is counted of a model: the pairs and bins of the reference."""
-    width = round(float(goal["r"][1] - goal["r"][0]), 9)
-    bins = {"r_max": f"{end!r} nm", "bin_width": f"{width!r} nm", "exclude_bonded": 0}
-    pairs = list(map(str, goal["pair"].values))
-    return Spec.model_validate({"rdf": {"pairs": pairs, **bins}, "covariance": covariance})
+def _agrees(found: _Found, goal: Goal, pressure: float | None) -> bool:
+    """Say whether a model is equal to the reference as far as one can know, in all kinds that there are."""
+    equal = all(bool(report["converged"].values[goal.exists(name)].all()) for name, report in found.reports.items())
+    return equal and (pressure is None or abs(found.pressure - pressure) <= 2.0 * found.pressure_error)
 
 
-def _pairs(goal: xr.Dataset) -> NDArray[np.bool_]:
-    """Return which pairs of types (pair,) there are: of one particle alone there is none of its own type."""
-    return np.asarray(goal["rdf"].notnull().any("r").values)
+def _best(tried: Sequence[_Found], pressure: float | None) -> int:
+    """Return the model with the smallest deviation, of those whose pressure is right or, if none is, the nearest."""
+    deviation = np.array([found.deviation for found in tried])
+    if pressure is not None:
+        excess = np.array([abs(found.pressure - pressure) for found in tried])
+        error = np.array([found.pressure_error for found in tried])
+        deviation[excess > np.fmax(2.0 * error, excess.min())] = np.inf
+    return int(deviation.argmin())
 
 
-def _first_tables(
-    goal: xr.Dataset, guess: Mapping[str, Table], temperature: float, end: float, spacing: float
-) -> dict[str, Table]:
-    """Return the guess, completed by potentials of mean force."""
-    r = goal["r"].values
-    first = {str(pair): interpolate(guess[pair], r)[0] for pair in goal["pair"].values if pair in guess}
-    rest = goal.sel(pair=[pair for pair in goal["pair"].values.tolist() if pair not in first])
-    if rest.sizes["pair"]:
-        energy = potential_of_mean_force(rest, temperature=temperature)["potential"]
-        first |= {str(pair): energy.sel(pair=pair).values for pair in rest["pair"].values}
-    rows = [first[str(pair)] for pair in goal["pair"].values]
-    return _tables(xr.DataArray(rows, {"pair": goal["pair"], "r": goal["r"]}, ("pair", "r")), end, spacing)
-
-
-def _tables(potential: xr.DataArray, end: float, spacing: float) -> dict[str, Table]:
-    """Return potentials (pair, r) as tables; what nothing is known of, because no two particles feel it, is zero."""
-    r = potential["r"].values
-    rows = {str(pair): np.nan_to_num(potential.sel(pair=pair).values) for pair in potential["pair"].values}
-    return {pair: table_of(r, energy, end, spacing=spacing) for pair, energy in rows.items()}
-
-
-def _energies(tables: Mapping[str, Table], goal: xr.Dataset) -> xr.Dataset:
-    """Return the energies of tables on the bins of the reference.
-
-    They end smoothly: what the end of a table takes away of one correction must not pile up in the next.
-    """
-    energy = np.stack([interpolate(tables[str(pair)], goal["r"].values)[0] for pair in goal["pair"].values])
-    return xr.Dataset({"potential": (("pair", "r"), energy)}, {"pair": goal["pair"], "r": goal["r"]})
-
-
-def _cross_corrected(
-    before: xr.Dataset, model: xr.DataTree, goal: xr.Dataset, volume: float, temperature: float, step: float
-) -> xr.Dataset:
-    """Return the potential after a step of inverse Monte Carlo."""
-    covariance = model["covariance"].to_dataset()
-    counts = counts_of_distribution(goal, model["rdf"].to_dataset()["norm"], volume=volume)
-    update = imc_update(covariance, on_entries([counts], covariance), temperature=temperature)
-    update = update.assign({name: step * update[name] for name in ("change", "change_error")})
-    return with_change(before, update, goal, temperature=temperature)
-
-
-def _entry(found: xr.Dataset, goal: xr.Dataset, tables: Mapping[str, Table]) -> xr.Dataset:
-    """Return one iteration of the history, without its judgement."""
-    attributes = {"units": "kJ/mol", "long_name": "pair potential"}
-    energy = _energies(tables, goal)["potential"].assign_attrs(attributes)
-    return found[["rdf", "rdf_error"]].assign_coords(r=goal["r"]).assign(energy=energy)
+def _history(tried: Sequence[tuple[Model, _Found]], goal: Goal) -> xr.Dataset | xr.DataTree:
+    """Return what was tried, and how far it was off."""
+    number = {"iteration": np.arange(len(tried))}
+    nodes: dict[str, xr.Dataset] = {}
+    for name, part in goal.parts.items():
+        bins = part[goal.dims(name)[1]]
+        entries = []
+        for model, found in tried:
+            here = found.parts[name][[name, f"{name}_error"]].assign_coords({str(bins.name): bins})
+            energy = energies_of(model, goal)[name]["potential"]
+            entries.append(here.assign(energy=energy).merge(found.reports[name]))
+        nodes[name] = xr.concat(entries, "iteration").assign_coords(number)
+    unit = {"units": "bar", "long_name": "pressure of the model"}
+    pressures = xr.Dataset(
+        {
+            "pressure": ("iteration", [found.pressure for _, found in tried], unit),
+            "pressure_error": ("iteration", [found.pressure_error for _, found in tried], unit),
+        },
+        number,
+    )
+    if not goal.molecular:
+        return nodes["rdf"].merge(pressures)
+    tree: dict[str, xr.Dataset] = {"/": pressures}
+    return xr.DataTree.from_dict(tree | {name: node for name, node in nodes.items()})

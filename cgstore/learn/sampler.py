@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cgstore.errors import InputError
 from cgstore.frames import Frames
-from cgstore.learn.barostat import Barostat, molecules_of
+from cgstore.learn.barostat import Barostat, Membrane, molecules_of
 from cgstore.learn.interactions import Model, interaction_of
 from cgstore.learn.kernel_tables import pair_name
 from cgstore.learn.replicas import Motion, Plan, run_all, run_replica
@@ -42,7 +42,7 @@ def sample(
     friction: float = 1.0,
     coupling: float | None = None,
     pressure: float | None = None,
-    membrane: bool = False,
+    membrane: Membrane = False,
     threads: int = 2,
 ) -> xr.Dataset:
     """Sample a tabulated model at constant temperature, volume or pressure: Langevin motion from each starting frame.
@@ -60,8 +60,8 @@ def sample(
     coupling : ps, with friction = 0: the kinetic energy as a whole is coupled to the temperature, with this time
         constant; momentum is conserved, and diffusion is that of the model
     pressure : bar; the volume is constant without it
-    membrane : the area in the plane xy and the height change by themselves, both at this pressure; otherwise the box
-        keeps its shape
+    membrane : the area in the plane xy and the height change by themselves, both at this pressure; "area": the height
+        stays, for bilayers in empty space, whose height nothing holds; otherwise the box keeps its shape
     threads : replicas that move at the same time
 
     Returns

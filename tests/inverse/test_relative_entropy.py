@@ -93,6 +93,20 @@ def test_splines_add_up_to_one_and_pairs_end_at_zero_with_zero_slope() -> None:
         spline_basis(entries, knots=0)
 
 
+@pytest.mark.parametrize("hit", [45, 44])
+def test_splines_of_dihedrals_are_periodic_where_the_whole_circle_was_hit(hit: int) -> None:
+    x = np.arange(-176.0, 180.0, 8.0)
+    hits = (np.arange(45) < hit)[None].astype(float)
+    label = {"distribution": ("entry", ["dihedral"] * 45), "kind": ("entry", ["A-A-A-A"] * 45)}
+    entries = xr.Dataset({"mean": (("part", "entry"), hits)}, label | {"x": ("entry", x)})
+    basis = spline_basis(entries, knots=9).values
+    assert basis.shape == (45, 9 if hit == 45 else 12)
+    np.testing.assert_allclose(basis[:hit].sum(axis=1), 1.0)
+    if hit == 45:  # each is the next one, turned by 40 degrees
+        np.testing.assert_allclose(np.roll(basis[:, 0], 5), basis[:, 1], atol=1e-12)
+        np.testing.assert_allclose(np.roll(basis[:, 8], 5), basis[:, 0], atol=1e-12)
+
+
 def test_a_basis_on_which_nothing_depends_is_an_error(ring) -> None:
     nothing = xr.DataArray(np.zeros((11, 2)), dims=("entry", "parameter"))
     with pytest.raises(PhysicsError, match="depend on no parameter"):

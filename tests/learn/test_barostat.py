@@ -106,6 +106,15 @@ def test_the_area_of_a_membrane_and_its_height_change_by_themselves() -> None:
     assert abs(box[:, [0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]]).max() == 0.0
 
 
+def test_without_solvent_the_area_changes_and_the_height_stays() -> None:
+    ds = made.chains(["ABBA"] * 20, np.eye(3) * 2.8, seed=5)
+    options = {"temperature": T, "equilibrate": 1.0, "duration": 2.0, "every": 0.2, "seed": 6, "pressure": 300.0}
+    box = sample(made.model(), ds, membrane="area", **options)["box"].values.astype(float)
+    np.testing.assert_allclose(box[:, 0, 0], box[:, 1, 1], rtol=1e-5)
+    assert np.ptp(box[:, 2, 2]) == 0.0
+    assert np.std(box[:, 0, 0]) > 0.001
+
+
 def test_a_box_that_shrinks_below_twice_the_cutoff_is_refused() -> None:
     ds = made.chains(["A"] * 10, np.eye(3) * 2.0, seed=7)
     tables = made.model(pairs={"A-A": ideal(0.9)})
