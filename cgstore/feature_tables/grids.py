@@ -13,7 +13,7 @@ from cgstore.errors import InputError, NotFound, PhysicsError
 from cgstore.feature_tables.registry import Parameters
 from cgstore.feature_tables.sources import Source
 
-__all__ = ["PairGrid", "centres_of", "grid_of_pairs", "on_pairs", "placed", "rdf_on_grid"]
+__all__ = ["PairGrid", "centres_of", "grid_of_pairs", "on_pairs", "placed", "rdf_on_grid", "steps_of"]
 
 _WHOLE = 1e-6
 
@@ -35,7 +35,7 @@ class PairGrid(Parameters):
             raise ValueError(f"found r_min {self.r_min:g} and r_max {self.r_max:g} nm, expected r_min < r_max")
         if self.pair is not None and self.pairs is not None:
             raise ValueError("found pair and pairs, expected one of them")
-        _steps(self)
+        steps_of(self)
 
 
 def centres_of(grid: PairGrid) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def rdf_on_grid(source: Source, grid: PairGrid) -> xr.Dataset:
     PhysicsError : a box is too small for any bin
     InputError, NotFound : as `cgstore.rdf`; several types of particles, and no pair said
     """
-    step, first, per_bin = _steps(grid)
+    step, first, per_bin = steps_of(grid)
     wanted = (grid.pair,) if grid.pair else grid.pairs if isinstance(grid.pairs, tuple) else None
     asked = None if wanted is None else tuple("-".join(sorted(pair.split("-"))) for pair in wanted)
     how: dict[str, Any] = {"pairs": asked, "bin_width": step, "exclude_bonded": grid.exclude_bonded, "of": grid.of}
@@ -136,7 +136,7 @@ def _merged(blocks: xr.Dataset, per_bin: int) -> xr.Dataset:
     return others.assign(summed).assign_coords(r=r)
 
 
-def _steps(grid: PairGrid) -> tuple[float, int, int]:
+def steps_of(grid: PairGrid) -> tuple[float, int, int]:
     """Return the width of counted bins, how many of them lie before the grid, and how many make one of its bins."""
     width = (grid.r_max - grid.r_min) / grid.bins
     for per_bin in (1, 2):

@@ -24,7 +24,7 @@ Locality = Literal["system", "frame", "kind"]
 Input = Literal["content", "metadata"]
 Row = Mapping[str, Any] | xr.Dataset
 
-_BUILT_IN = ("state", "curves", "potentials", "motion", "symmetry")  # modules with features of their own
+_BUILT_IN = ("state", "curves", "potentials", "motion", "symmetry", "snapshots")  # modules with features of their own
 
 
 class Parameters(Document):
@@ -115,7 +115,7 @@ def features() -> dict[str, Feature]:
     """Return all known features by name.
 
     >>> [name for name in features() if name != "mean_mass"]
-    ['bonded', 'diffusion', 'parameters', 'potential', 'rdf', 'state_point', 'symmetry', 'types']
+    ['bonded', 'diffusion', 'parameters', 'potential', 'rdf', 'rdf_snapshots', 'state_point', 'symmetry', 'types']
     """
     modules = [import_module(f"cgstore.feature_tables.{name}") for name in _BUILT_IN]
     built_in = {feature.name: feature for module in modules for feature in module.FEATURES}
