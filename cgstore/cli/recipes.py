@@ -1,4 +1,4 @@
-"""Commands on recipes: drafted from a folder of files, or made from the entry of a databank."""
+"""Commands on recipes: drafted from a folder of files, made from the entry of a databank, or from files of VOTCA."""
 
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +62,34 @@ def fairmd(
     for remark in imported.remarks:
         shell.say(f"check: {remark}")
     _hand_over(shell, imported.name, imported.text, output, {"remarks": imported.remarks})
+
+
+@command(app, _PANEL)
+def votca(
+    shell: Shell,
+    settings: Annotated[Path, typer.Argument(help="settings.xml of csg_inverse.", metavar="SETTINGS.xml")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.", metavar="DIR")],
+    mapping: Annotated[
+        list[Path] | None, typer.Option(help="mapping.xml of a molecule; may be repeated.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Turn settings and mappings of VOTCA into those of cgstore; whatever has no counterpart is said."""
+    import json
+
+    from cgstore.drafts.votca import import_votca
+
+    found = import_votca(settings, mappings=mapping or [])
+    plain = {name: value for name, value in found.arguments.items() if name != "guess"}
+    texts = {"spec.toml": found.spec, "arguments.json": json.dumps(plain, indent=1) + "\n"}
+    texts |= {f"mappings/{name.lower()}_votca.toml": part.text for name, part in found.mappings.items()}
+    texts["remarks.txt"] = "".join(f"{remark}\n" for remark in found.remarks)
+    for name, text in texts.items():
+        _refuse_to_overwrite(output / name)
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text(text, encoding="utf-8")
+    for remark in found.remarks:
+        shell.say(f"check: {remark}")
+    shell.answer({"written": [str(output / name) for name in texts], "remarks": found.remarks}, str(output))
 
 
 def _refuse_to_overwrite(path: Path) -> None:
