@@ -143,7 +143,14 @@ def test_settings_become_a_spec_arguments_targets_and_a_first_potential(folder: 
     assert (spec.bonded.bond_width, spec.bonded.bond_max) == (0.005, 0.25)
     assert 180.0 / spec.bonded.angle_width == pytest.approx(63)
     plain = {name: value for name, value in found.arguments.items() if name != "guess"}
-    assert plain == {"method": "imc", "temperature": 300.0013, "iterations": 15, "step": 0.5, "cutoff": 0.9}
+    assert plain == {
+        "method": "imc",
+        "temperature": 300.0013,
+        "iterations": 15,
+        "step": 0.5,
+        "cutoff": 0.9,
+        "pressure": 1.0,
+    }
     energy, _ = interpolate(found.arguments["guess"]["A-A"], [0.3, 0.35])
     assert energy[1] < energy[0]
     reference = found.reference({"A": 101})
@@ -156,13 +163,18 @@ def test_settings_become_a_spec_arguments_targets_and_a_first_potential(folder: 
 def test_nothing_in_the_settings_is_dropped_without_a_word(folder: Path) -> None:
     said = "\n".join(import_votca(folder / "settings.xml", mappings=[folder / "ppn.xml"]).remarks)
     for words in (
-        "do_potential = 1 0", "post_update = smooth", "p_target = 1.0 bar", "post_add = convergence", "table_A_A.xvg",
+        "do_potential = 1 0", "post_update = smooth",
+        "the pressure of the whole model", "post_add = convergence", "table_A_A.xvg",
         "equi_time = 10", "program = gromacs", "convergence_check = default 0.01", "BA.dist.tgt   is not beside",
         "bond.dist.tgt   bonded targets", "iterations = 2", "do not divide 180",
     ):  # fmt: skip
         assert words in said
     without = import_votca(folder / "settings.xml")
     assert "cg.bonded bond   is in none of the mapping files" in "\n".join(without.remarks)
+    (folder / "settings.xml").write_text(SETTINGS.replace("<p_target>1.0</p_target>", ""))
+    lacking = import_votca(folder / "settings.xml")
+    assert "pressure" not in lacking.arguments
+    assert "p_target is {'A-A': None}" in "\n".join(lacking.remarks)
     text = SETTINGS.replace("<method>imc</method>", "<method>iie</method>").replace(">15<", ">0<")
     (folder / "settings.xml").write_text(text)
     found = import_votca(folder / "settings.xml")

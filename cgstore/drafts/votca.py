@@ -38,7 +38,7 @@ class VotcaInversion:
 
     mappings: dict[str, VotcaMapping]  # by molecule
     spec: str  # TOML, which distributions to count
-    arguments: dict[str, Any]  # of `invert`: method, temperature, iterations, step, cutoff, guess
+    arguments: dict[str, Any]  # of `invert`: method, temperature, iterations, step, cutoff, guess, pressure
     width: float  # nm, of the bins of pairs
     targets: dict[str, Columns]  # by pair "A-B": x in nm, g
     remarks: tuple[str, ...]
@@ -112,6 +112,7 @@ def import_votca(settings: Path, *, mappings: Sequence[Path] = ()) -> VotcaInver
     targets, guess = _files(settings.parent, pairs, arguments, remarks)
     if guess:
         arguments["guess"] = guess
+    arguments |= _pressure(settings, pairs, remarks)
     _interaction_remarks(pairs + terms, remarks)
     remarks += [f"{where} = {text}   not understood, left out" for where, text in root.unread()]
     return VotcaInversion(found, spec, arguments, _width(pairs), targets, tuple(remarks))
@@ -202,6 +203,23 @@ def _scale(path: Path, one: _Interaction) -> float:
     return _number(path, f"{one.name}.scale", text, 1.0) if asked else 1.0
 
 
+def _pressure(path: Path, pairs: Sequence[_Interaction], remarks: list[str]) -> dict[str, float]:
+    """Return the pressure that a correction asks for."""
+    asked = [one for one in pairs if "pressure" in (one.node.value("inverse.post_update") or "").split()]
+    targets = {one.name: one.node.value("inverse.p_target") for one in asked}
+    if not asked:
+        return {}
+    found = {_number(path, f"{name}.p_target", text, None) for name, text in targets.items() if text}
+    if len(found) != 1 or None in targets.values():
+        remarks.append(f"post_update = pressure   p_target is {targets}, expected one and the same; left out")
+        return {}
+    names = ", ".join(targets)
+    remarks.append(
+        f"post_update = pressure   of {names}: all pairs get a ramp for the pressure of the whole model here"
+    )
+    return {"pressure": found.pop()}
+
+
 def _spec(
     path: Path,
     pairs: Sequence[_Interaction],
@@ -288,12 +306,6 @@ def _interaction_remarks(interactions: Sequence[_Interaction], remarks: list[str
         if smoothed := sorted(after & _SMOOTHING):
             remarks.append(
                 f"{inverse}.post_update = {' '.join(smoothed)}   corrections are smoothed by their errors here"
-            )
-        if "pressure" in after:
-            target = one.node.value("inverse.p_target")
-            remarks.append(
-                f"{inverse}.post_update = pressure   p_target = {target} bar; see pressure in docs/inversion.md, "
-                "`cgstore.inverse.iterative.pressure_ramp`"
             )
         for other in sorted(after - _SMOOTHING - {"pressure", "scale", "dummy"}):
             remarks.append(f"{inverse}.post_update = {other}   has no counterpart")
