@@ -38,6 +38,12 @@ def main(campaign: Path) -> None:
     for name, values in rows.items():
         low, middle, high = (f"{value:.4g}" for value in np.nanpercentile(values, (0, 50, 100)))
         print(f"{name}: {low} … {high}, median {middle}, {np.isfinite(values).sum()} known")
+    known = np.isfinite(rows["alpha"])
+    correlation = np.corrcoef(np.log(rows["D_AA"][known]), np.log(rows["alpha"][known]))[0, 1]
+    print(f"correlation of ln alpha and ln D_AA: {correlation:.2f}")
+    apart = np.abs(rows["D_AA"][:, None] - rows["D_CG"])
+    near = (apart < 2 * np.hypot(rows["D_AA_error"][:, None], rows["D_CG_error"])).sum()
+    print(f"{near} of {apart.size} pairs (i, j) have |D_AA(i) - D_CG(j)| < 2 sigma")
     sensitivity(sound, rows)
     draw(sound, rows)
 
