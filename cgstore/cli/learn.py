@@ -1,6 +1,7 @@
 """Commands on fits: train a potential, ask it about held-out systems, hand it to a simulation program."""
 
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,30 +54,50 @@ def validate(
     fit: Fit,
     on: Annotated[Part, typer.Option(help="The part of the split to ask about.")] = Part.HELDOUT,
 ) -> int:
-    """Compare the potentials of a fit with reference data; exit code 3 when they disagree."""
+    """Compare the potentials of a fit with reference data; exit code 3 when they disagree.
+
+    The answer is kept in the folder of the fit, and validation.html there is a page of all parts that were asked about.
+    """
     from cgstore.learn import validate
+    from cgstore.report import write_fit_page
 
     with shell.progress() as progress:
         answer = validate(fit, store=shell.store, on=on.value, progress=progress)
-    head = ["dataset", "pair", "model", "rmsd of g", "noise", "chi2", "first peak", "of the reference", "at (nm)"]
+    pages = [write_fit_page(shell.store, fit)] if isinstance(shell.location(), Path) else []  # a URL keeps no results
+    head = ["dataset", "pair", "model", "rmsd of g", "noise", "chi2", "first peak", "of the reference", "TV", "KL"]
     table = align([head, *map(_row, answer.rows)])
-    shell.answer(answer.to_dict(), f"{table}\n{answer.verdict}")
+    others = align([["dataset", "model", "", "", "of the reference", ""], *map(_other, answer.observables)])
+    lines = [table, "", others, "", *map(str, pages), answer.verdict]
+    shell.answer({**answer.to_dict(), "pages": pages}, "\n".join(lines))
     return 0 if answer.passed else _DISAGREES
 
 
 def _row(row: Any) -> list[str]:
-    """Show one line of a validation."""
+    """Show one line of a validation; what is no radial distribution function is named."""
     return [
         row.dataset,
-        row.pair,
+        row.pair if row.distribution == "rdf" else f"{row.distribution} {row.pair}",
         row.model,
         f"{row.rmsd:.4f} ± {row.rmsd_error:.4f}",
         f"{row.noise_floor:.4f}",
         f"{row.chi2:.2f}",
         f"{row.peak:.3f} ± {row.peak_error:.3f}",
         f"{row.peak_reference:.3f} ± {row.peak_reference_error:.3f}",
-        f"{row.peak_position:.3f}",
+        f"{row.total_variation:.4f} ± {row.total_variation_error:.4f}",
+        f"{row.divergence:.2g} ± {row.divergence_error:.1g}",
     ]
+
+
+def _other(row: Any) -> list[str]:
+    """Show pressure, diffusion and the like of a validation."""
+    from cgstore.plot.wording import with_error, with_unit
+
+    shown = [with_error(*pair) for pair in ((row.value, row.error), (row.reference, row.reference_error))]
+    values = [
+        with_unit(text, row.unit) if isfinite(value) else ""
+        for text, value in zip(shown, (row.value, row.reference), strict=True)
+    ]
+    return [row.dataset, row.model, " of ".join(filter(None, [row.what, row.of])), *values, row.note]
 
 
 @command(app, _PANEL)

@@ -1,25 +1,33 @@
 """Validation: the models of a fit sampled where no fit has looked, in units of what can be known at all.
 
-Every number of the table has an error from the jackknife over the blocks of the reference and the replicas of the
-model, whatever the correlations between the bins are. Nothing here needs torch.
+Distributions are compared by `cgstore.learn.comparison`; pressure, diffusion and membranes are in
+`cgstore.learn.observables`. Nothing here needs torch.
 """
 
+import csv
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from cgstore.averages.pair import rdf_blocks, rdf_from_blocks
-from cgstore.averages.spec import Spec, load_spec, rdf_parameters
+from cgstore.averages.spec import Spec, load_spec
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
-from cgstore.errors import InputError, PhysicsError
+from cgstore.errors import InputError
+from cgstore.learn.comparison import Row, blocks_of, curves_of, of_replicas, rows_of
 from cgstore.learn.folder import PAIR_PART, read_curves, read_lock, read_tables, write_dataset, write_rows
 from cgstore.learn.interactions import Model
+from cgstore.learn.observables import (
+    Observable,
+    last_frames,
+    mobility_of,
+    of_membrane,
+    of_pressure,
+    reference_mobility,
+)
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.source import inputs_of, open_source, spread_frames, temperature_of
@@ -28,12 +36,11 @@ from cgstore.splits.split import Catalog, Member, PartName, Split, members_of
 from cgstore.tables import Table
 from cgstore.whole_files import write_json
 
-__all__ = ["Row", "Validation", "highest_peak", "jackknife", "validate"]
+__all__ = ["Validation", "validate"]
 
-Float = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
-_FLOOR = 0.01  # of g: bins below are the core, where nothing can be said in units of errors
+_COUPLING = 1.0  # ps, of the kinetic energy as a whole where there is no friction
 
 
 class _Network(Protocol):
@@ -51,34 +58,46 @@ class Validation:
     on: PartName
     tolerance: float  # of the rmsd
     rows: tuple[Row, ...]
-    curves: xr.Dataset  # rdf and rdf_error on (curve, dataset, pair, r), the reference first
+    observables: tuple[Observable, ...]
+    made_of: dict[str, Any]  # data with digests, split, seed and time of the training
+    curves: xr.Dataset  # rdf and rdf_error on (curve, dataset, pair, r), the reference first; bonds and so on likewise
 
     @property
     def passed(self) -> bool:
         """Tell whether the network is within the tolerance everywhere."""
-        return all(row.rmsd <= self.tolerance for row in self.rows if row.model == "network")
+        return all(row.rmsd <= self.tolerance for row in self._of_pairs() if row.model == "network")
 
     @property
     def verdict(self) -> str:
         """Say in a sentence how the network did, and how the baseline."""
         words = []
         for model in dict.fromkeys(row.model for row in self.rows):
-            worst = max((row for row in self.rows if row.model == model), key=lambda row: row.rmsd)
+            worst = max((row for row in self._of_pairs() if row.model == model), key=lambda row: row.rmsd)
             words.append(f"{model} rmsd {worst.rmsd:.4f} ± {worst.rmsd_error:.4f} (noise {worst.noise_floor:.4f})")
         place = "within" if self.passed else "outside"
         return f"The network is {place} the tolerance of {self.tolerance:g} on {self.on} data: {', '.join(words)}"
 
+    def _of_pairs(self) -> list[Row]:
+        """Return the rows of radial distribution functions, whose rmsd the tolerance is of."""
+        return [row for row in self.rows if row.distribution == "rdf"]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as plain data, without the curves."""
-        rows = [asdict(row) for row in self.rows]
+        """Return the answer as plain data, without the curves; None is what is not known."""
         return {
             "fit": self.fit,
             "on": self.on,
             "passed": self.passed,
             "tolerance": self.tolerance,
             "verdict": self.verdict,
-            "rows": rows,
+            "rows": [_plain(row) for row in self.rows],
+            "observables": [_plain(row) for row in self.observables],
+            "made_of": self.made_of,
         }
+
+
+def _plain(row: Row | Observable) -> dict[str, Any]:
+    """Return a row as plain data."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(row).items()}
 
 
 def validate(
@@ -110,27 +129,98 @@ def validate(
     file, split = load_document(path / "fit.toml", FitFile), Split.load(path / "split.toml")
     spec = load_spec(path / "spec.toml")
     TrainingSet.read(path).verify(catalog, split, features=spec, seed=file.seed)
-    members = _members(split, on, catalog)
-    models = _models(path, file)
-    rows: list[Row] = []
-    curves = []
-    for number, member in enumerate(members):
-        blocks = _reference_blocks(catalog, member, spec)
-        start = _start(catalog, member, file)
-        temperature = temperature_of(catalog, member.name)
+    members, models = _members(split, on, catalog), _models(path, file)
+    asked = _Asked(catalog, file, spec, models)
+    done, total = 0, len(members) * len(models)
+    rows, observables, curves = [], [], []
+    for member in members:
+        reference = _Reference.of(asked, member)
         found = {}
-        for place, (name, tables) in enumerate(models.items()):
-            tell(f"{member.name} {name}", number * len(models) + place, len(members) * len(models))
-            found[name] = _replica_g(_samples(tables, start, file, temperature), spec, blocks["r"].values)
-        curves.append(_curves_of(member.name, blocks, found))
-        rows += _rows(member.name, temperature, blocks, found, curves[-1])
-    tell("validation", len(members) * len(models), len(members) * len(models))
-    joined = xr.concat(curves, "dataset", join="outer").transpose("curve", "dataset", "pair", "r")
-    answer = Validation(
-        lock["name"], on, file.validation.tolerance, tuple(rows), joined.assign_attrs(name=lock["name"])
-    )
+        for name in models:
+            tell(f"{member.name} {name}", done, total)
+            found[name], others = _asked_of(asked, reference, name)
+            observables += others
+            done += 1
+        curves.append(curves_of(member.name, reference.blocks, found))
+        rows += rows_of(member.name, reference.temperature, reference.blocks, found, curves[-1])
+    tell("validation", total, total)
+    joined = xr.concat(curves, "dataset", join="outer").transpose("curve", "dataset", ...)
+    made_of = _made_of(path)
+    named = joined.assign_attrs(name=lock["name"])
+    answer = Validation(lock["name"], on, file.validation.tolerance, tuple(rows), tuple(observables), made_of, named)
     _write(path, answer)
     return answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What is validated, and how."""
+
+    catalog: Catalog
+    file: FitFile
+    spec: Spec
+    models: Mapping[str, Mapping[str, Table] | _Network]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reference:
+    """A dataset that models are held against."""
+
+    name: str
+    temperature: float  # K
+    barostat: float  # bar, NaN where it is not known
+    bilayer: bool
+    frames: xr.Dataset
+    start: xr.Dataset  # of the replicas
+    blocks: dict[str, xr.Dataset]
+    mobility: xr.Dataset | None
+    immobile: str  # why there are no diffusion coefficients
+
+    @classmethod
+    def of(cls, asked: _Asked, member: Member) -> "_Reference":
+        """Read and count a member of the part."""
+        entry = asked.catalog[member.name]
+        ds = entry.open()
+        frames = ds.isel(frame=member.frames(ds["time"].values)) if "time" in ds.variables else ds
+        pressure, mobility = entry.metadata.get("pressure"), reference_mobility(frames)
+        return cls(
+            member.name,
+            temperature_of(asked.catalog, member.name),
+            math.nan if pressure is None else float(pressure),
+            entry.metadata.get("kind") == "bilayer",
+            frames,
+            _start(asked.catalog, member, asked.file),
+            blocks_of(frames, asked.spec),
+            *mobility,
+        )
+
+
+def _named_like(samples: xr.Dataset, reference: xr.Dataset) -> xr.Dataset:
+    """Return samples whose particles and molecules have the names of the reference."""
+    names = ("name", "residue", "residue_id", "molecule", "molecule_kind")
+    return samples.assign_coords({name: reference[name].variable for name in names if name in reference.coords})
+
+
+def _asked_of(asked: _Asked, reference: _Reference, name: str) -> tuple[dict[str, xr.DataArray], list[Observable]]:
+    """Sample a model at a reference; return its distributions per replica, and what else it gives."""
+    model = asked.models[name]
+    samples = _samples(model, reference.start, reference.start, asked.file, reference.temperature)
+    samples = _named_like(samples, reference.frames)
+    found = [of_pressure(reference.name, name, samples, reference.barostat)]
+    if reference.bilayer:
+        found += of_membrane(reference.name, name, samples, reference.frames)
+    if reference.mobility is None:
+        nothing = math.nan, math.nan, math.nan, math.nan
+        found.append(
+            Observable(reference.name, name, "diffusion coefficient", "", "nm^2/ps", *nothing, reference.immobile)
+        )
+    else:
+        moved = _samples(
+            model, last_frames(samples), reference.start, asked.file, reference.temperature, friction=False
+        )
+        moved = _named_like(moved, reference.frames)
+        found += mobility_of(reference.name, name, moved, reference.mobility)
+    return of_replicas(samples, asked.spec, reference.blocks), found
 
 
 def _members(split: Split, on: PartName, catalog: Catalog) -> tuple[Member, ...]:
@@ -153,24 +243,37 @@ def _models(folder: Path, file: FitFile) -> dict[str, Mapping[str, Table] | _Net
     return models | {name: read_tables(folder, name) for name in curves if name != PAIR_PART}
 
 
-def _frames_of(catalog: Catalog, member: Member) -> xr.Dataset:
-    """Return the frames of a reference."""
-    ds = catalog[member.name].open()
-    return ds.isel(frame=member.frames(ds["time"].values)) if "time" in ds.variables else ds
-
-
 def _start(catalog: Catalog, member: Member, file: FitFile) -> xr.Dataset:
     """Return starting frames, in the boxes of the reference."""
     source = open_source(catalog[member.name], member, needs=("position", "box"))
     return spread_frames(source, file.sampling.replicas, seed=file.seed)
 
 
-def _samples(model: Mapping[str, Table] | _Network, start: xr.Dataset, file: FitFile, temperature: float) -> xr.Dataset:
+def _samples(
+    model: Mapping[str, Table] | _Network,
+    start: xr.Dataset,
+    boxes: xr.Dataset,
+    file: FitFile,
+    temperature: float,
+    *,
+    friction: bool = True,
+) -> xr.Dataset:
     """Sample a model at a state point; every model gets the same starting frames and random numbers."""
     asked = file.validation
     sampling = replace(file.sampling.sampling(), equilibrate=asked.equilibrate, duration=asked.duration)
-    told = model if isinstance(model, Mapping) else model.under(inputs_of(start, temperature))
-    return sample(told, start, temperature=temperature, seed=file.seed, **asdict(sampling))
+    options = asdict(sampling) if friction else asdict(sampling) | {"friction": 0.0, "coupling": _COUPLING}
+    told = model if isinstance(model, Mapping) else model.under(inputs_of(boxes, temperature))
+    return sample(told, start, temperature=temperature, seed=file.seed, **options)
+
+
+def _made_of(folder: Path) -> dict[str, Any]:
+    """Return what a fit was trained on, and for how long, as plain data."""
+    learned = TrainingSet.read(folder)
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
+        log = list(csv.DictReader(file))
+    parts = {part: [used.plain() for used in rows] for part, rows in learned.parts.items()}
+    seconds = float(log[-1]["seconds"]) if log else None
+    return {"split": learned.split, "parts": parts, "seed": learned.seed, "steps": len(log), "seconds": seconds}
 
 
 def _write(folder: Path, answer: Validation) -> None:
@@ -178,4 +281,5 @@ def _write(folder: Path, answer: Validation) -> None:
     name = f"validation-{answer.on}"
     write_dataset(folder / f"{name}.nc", answer.curves)
     write_rows(folder / f"{name}.csv", [asdict(row) for row in answer.rows])
+    write_rows(folder / f"{name}-observables.csv", [asdict(row) for row in answer.observables])
     write_json(folder / f"{name}.json", answer.to_dict())

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,11 +18,19 @@ from cgstore.catalog import Catalog, plain_text
 from cgstore.errors import InputError, PhysicsError
 from cgstore.plain_files import open_plain, read_plain
 from cgstore.plot.mean_force import mean_force
+from cgstore.plot.wording import with_error, with_unit
 from cgstore.report.pictures import picture
 
 __all__ = ["fit_card"]
 
 _PARTS = {"heldout": "held-out", "validation": "validation", "train": "training"}  # in the order of interest
+_ERRORS = {"value": "error", "reference": "reference_error"}
+_COMPARED = (
+    ("rmsd", "noise_floor", ".4f"),
+    ("chi2", "", ".2f"),
+    ("total_variation", "total_variation_noise", ".4f"),
+    ("divergence", "divergence_noise", ".5f"),
+)
 _FIT, _MOST_BYTES = ("lock.json", "trainset.lock", "fit.toml", "log.csv"), 2**26
 
 
@@ -74,6 +83,8 @@ def _describe_fit(
             ),
         ],
         "validations": [_validation(folder, part, labels) for part in _PARTS if _validated(folder, part)],
+        "parts": _side_by_side(folder, labels),
+        "datasets": [item["name"] for items in parts.values() for item in items],
     }
 
 
@@ -162,16 +173,68 @@ def _validated(folder: Path, part: str) -> bool:
     return (folder / f"validation-{part}.json").is_file()
 
 
+def _measured(row: Mapping[str, Any], name: str, form: str) -> str:
+    """Return a distance with its error and, in brackets, what noise alone would give; nothing where it is not known."""
+    if row.get(name) is None:
+        return ""
+    return f"{row[name]:{form}} ± {row[name + '_error']:{form}} ({row[name + '_noise']:{form}})"
+
+
+def _distribution(row: Mapping[str, Any]) -> str:
+    """Return the name of a pair, or of a term with what it is."""
+    kind = row.get("distribution", "rdf")
+    return str(row["pair"]) if kind == "rdf" else f"{kind} {row['pair']}"
+
+
+def _observable(row: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
+    """Return a line of pressure, diffusion and the like."""
+    values = []
+    for name in ("value", "reference"):
+        value, error = (math.nan if row[key] is None else row[key] for key in (name, _ERRORS[name]))
+        values.append(with_unit(with_error(value, error), row["unit"]) if math.isfinite(value) else "")
+    what = " of ".join(filter(None, [row["what"], row["of"]]))
+    return [row["dataset"], labels.get(row["model"], row["model"]), what, *values, row["note"]]
+
+
+def _side_by_side(folder: Path, labels: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return each model on all parts that were asked about, means over the datasets; nothing where it is only one."""
+    answers = {part: _answer(folder, part)["rows"] for part in _PARTS if _validated(folder, part)}
+    if len(answers) < 2:
+        return None
+    head = ["distribution", "model"]
+    for part in answers:
+        head += [f"{_PARTS[part]}: rmsd (noise)", "χ²", "TV (noise)", "KL (noise)"]
+    lines = dict.fromkeys((_distribution(row), row["model"]) for rows in answers.values() for row in rows)
+    table = []
+    for distribution, model in lines:
+        line = [distribution, labels.get(model, model)]
+        for rows in answers.values():
+            mine = [row for row in rows if (_distribution(row), row["model"]) == (distribution, model)]
+            for name, noise, form in _COMPARED:
+                known = [row[name] for row in mine if row.get(name) is not None]
+                floor = [row[noise] for row in mine if row.get(noise) is not None]
+                shown = f"{np.mean(known):{form}}" if known else ""
+                line.append(f"{shown} ({np.mean(floor):{form}})" if known and floor else shown)
+        table.append(line)
+    return {"head": head, "rows": table}
+
+
+def _answer(folder: Path, part: str) -> dict[str, Any]:
+    """Read what a validation found."""
+    return dict(json.loads((folder / f"validation-{part}.json").read_text(encoding="utf-8")))
+
+
 def _validation(folder: Path, part: str, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return table, verdict and pictures of the validation of a fit on a part of its split."""
-    answer = json.loads((folder / f"validation-{part}.json").read_text(encoding="utf-8"))
+    answer = _answer(folder, part)
     curves = _read(folder / f"validation-{part}.nc")
     names = [labels.get(str(curve), str(curve)) for curve in curves["curve"].values]
     curves = curves.assign_coords(curve=names)
     rows = [
         [
-            row["dataset"], row["pair"], labels.get(row["model"], row["model"]),
+            row["dataset"], _distribution(row), labels.get(row["model"], row["model"]),
             f"{row['rmsd']:.4f} ± {row['rmsd_error']:.4f}", f"{row['noise_floor']:.4f}", f"{row['chi2']:.2f}",
+            _measured(row, "total_variation", ".4f"), _measured(row, "divergence", ".5f"),
             f"{row['peak']:.3f} ± {row['peak_error']:.3f}",
             f"{row['peak_reference']:.3f} ± {row['peak_reference_error']:.3f}",
         ]
@@ -182,8 +245,20 @@ def _validation(folder: Path, part: str, labels: Mapping[str, str]) -> dict[str,
         "on": _PARTS[part],
         "agrees": answer["passed"],
         "text": answer["verdict"] + ".",
-        "head": ["dataset", "pair", "model", "rmsd of g", "noise", "χ²", "first peak", "of the reference"],
+        "head": [
+            "dataset",
+            "distribution",
+            "model",
+            "rmsd",
+            "noise",
+            "χ²",
+            "TV (noise)",
+            "KL (noise)",
+            "first peak",
+            "of the reference",
+        ],
         "rows": rows,
+        "observables": [_observable(row, labels) for row in answer.get("observables", [])],
         "pictures": [
             picture(curves.sel(dataset=name).assign_attrs(name=str(name)), "validation", caption=caption)
             for name in curves["dataset"].values

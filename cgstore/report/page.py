@@ -13,7 +13,7 @@ from cgstore.catalog import Catalog, Entry, open_catalog, plain_text
 from cgstore.report.fits import fit_card
 from cgstore.report.results import result_cards
 
-__all__ = ["write_report"]
+__all__ = ["write_fit_page", "write_report"]
 
 _COLUMNS = {
     "name": "dataset",
@@ -59,12 +59,46 @@ def write_report(store: str | Path, out: str | Path, *, fits: Iterable[str | Pat
     page = _render(
         title=f"Report of {Path(store).resolve().name}",
         summary=_summary(catalog),
-        listing=_listing(catalog),
+        listing=_listing(catalog.values()),
         damaged=sorted(catalog.damaged.items()),
         systems=systems,
         fits=[fit_card(Path(folder), catalog) for folder in fits],
     )
-    path = Path(out) / "index.html"
+    return _write(Path(out) / "index.html", page)
+
+
+def write_fit_page(store: str | Path, folder: str | Path) -> Path:
+    """Write `validation.html` into the folder of a fit: its validations, what it was made of, and the data behind it.
+
+    Parameters
+    ----------
+    store : of the fit
+    folder : of the fit
+
+    Returns
+    -------
+    path of the page
+
+    Raises
+    ------
+    InputError : there is no such store, or the folder is not a fit
+    """
+    catalog = open_catalog(store)
+    card = fit_card(Path(folder), catalog)
+    entries = [catalog[name] for name in card["datasets"] if name in catalog]
+    page = _render(
+        title=f"Validation of {card['name']}",
+        summary=f"{len(entries)} datasets; {len(card['validations'])} parts of the split were asked about",
+        listing=_listing(entries),
+        damaged=[],
+        systems=[_system(number, entry, results=False) for number, entry in enumerate(entries, 1)],
+        fits=[card],
+    )
+    return _write(Path(folder) / "validation.html", page)
+
+
+def _write(path: Path, page: str) -> Path:
+    """Write a page, and its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
@@ -90,23 +124,23 @@ def _summary(catalog: Catalog) -> str:
     return f"{len(rows)} datasets of {len(runs)} runs, {sum(row['frames'] for row in rows)} frames, {size:.2f} MB"
 
 
-def _listing(catalog: Catalog) -> dict[str, Any]:
+def _listing(entries: Iterable[Entry]) -> dict[str, Any]:
     """Return the table of datasets."""
     rows = []
-    for entry in catalog.values():
+    for entry in entries:
         row = {**entry.metadata, "digest": str(entry.metadata["digest"])[:12]}
         rows.append([plain_text(row.get(key)) for key in _COLUMNS])
     return {"head": list(_COLUMNS.values()), "rows": rows}
 
 
-def _system(number: int, entry: Entry) -> dict[str, Any]:
-    """Return what is shown of one dataset: kept results and provenance."""
+def _system(number: int, entry: Entry, *, results: bool = True) -> dict[str, Any]:
+    """Return what is shown of one dataset: kept results, if they are wanted, and provenance."""
     known = entry.metadata
     return {
         "number": number,  # of its place on the page
         "name": entry.name,
         "title": known.get("title") or known["system"],
-        "answers": result_cards(entry),
+        "answers": result_cards(entry) if results else [],
         "lineage": _lineage(entry),
         "provenance": [
             (key.removesuffix("_ps").replace("_", " "), plain_text(known[key]) + _UNITS.get(key, ""))

@@ -15,7 +15,7 @@ from cgstore.catalog import open_catalog
 from cgstore.errors import InputError
 from cgstore.learn.validation import validate
 from cgstore.plot import figure_of
-from cgstore.report import write_report
+from cgstore.report import write_fit_page, write_report
 from cgstore.report.fits import _with_pmf
 from cgstore.units import BOLTZMANN
 
@@ -56,6 +56,32 @@ def test_the_verdict_and_every_row_of_the_validation_are_shown_with_errors(valid
         assert f"l150/r1/cg A-A {model} {rmsd} {row['noise_floor']:.4f} {row['chi2']:.2f}" in text
     pictures = re.findall(r'alt="([^"]+)"', page.read_text())
     assert pictures[:3] == ["validation of l150/r1/cg", "potential of liquid", "training of liquid"]
+
+
+def test_distances_and_observables_are_shown_with_their_errors_and_noise(validated, liquid, tmp_path):
+    text = _text(write_report(liquid.store, tmp_path, fits=[validated]))
+    answer = json.loads((validated / "validation-heldout.json").read_text())
+    for row in answer["rows"]:
+        distance = f"{row['total_variation']:.4f} ± {row['total_variation_error']:.4f}"
+        assert f"{distance} ({row['total_variation_noise']:.4f})" in text
+        assert f"({row['divergence_noise']:.5f})" in text
+    assert "network pressure" in text
+    assert "network acceleration factor of A" in text
+    assert "Held-out beside training data" not in text
+
+
+def test_the_page_of_a_fit_shows_its_parts_side_by_side_and_only_its_data(validated, liquid, tmp_path):
+    folder = shutil.copytree(validated, tmp_path / "fit")
+    validate(folder, store=liquid.store, on="train")
+    page = write_fit_page(liquid.store, folder)
+    assert page == folder / "validation.html"
+    text = _text(page)
+    assert "Held-out beside training data distribution model held-out: rmsd (noise) χ² TV (noise) KL (noise)" in text
+    assert "training: rmsd (noise)" in text
+    assert "Validation of liquid" in text
+    assert 'src="http' not in page.read_text()
+    for name in ("l130/r1/cg", "l150/r1/cg", "l170/r1/cg"):
+        assert name in text
 
 
 def test_training_data_stand_after_held_out_data_and_replace_nothing(validated, liquid, tmp_path):

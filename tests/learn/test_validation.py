@@ -15,12 +15,13 @@ from cgstore.documents import load_document
 from cgstore.errors import InputError, IntegrityError
 from cgstore.frames import Frames
 from cgstore.learn import feature_keys
+from cgstore.learn.comparison import highest_peak, jackknife
 from cgstore.learn.folder import UNFINISHED, write_tables
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.trainset import FILE as TRAINSET
 from cgstore.learn.trainset import TrainingSet
-from cgstore.learn.validation import highest_peak, jackknife, validate
+from cgstore.learn.validation import validate
 from cgstore.provenance import digest_of_file
 from cgstore.splits.split import Split
 from cgstore.whole_files import write_json
@@ -45,6 +46,10 @@ def _learn_again(folder, store):
     spec = load_spec(folder / "spec.toml")
     TrainingSet.of(cgstore.open_catalog(store), split, features=spec, seed=seed).write(folder)
     _sign(folder)
+
+
+def _frames(liquid, name):
+    return cgstore.open_catalog(liquid.store)[name].open().isel(frame=[50, 150]).load()
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
@@ -86,6 +91,39 @@ def test_the_true_potential_agrees_with_the_reference_within_the_noise(liquid, c
     assert 0.4 < row.chi2 < 2.0
     assert row.rmsd < 1.6 * row.noise_floor
     assert abs(row.peak - row.peak_reference) < 4 * np.hypot(row.peak_error, row.peak_reference_error)
+
+
+def test_the_true_potential_moves_as_the_reference_and_has_its_pressure(liquid, copy):
+    write_tables(copy / "potential.nc", {"network": {"A-A": liquid.truth}}, {})
+    _sign(copy)
+    answer = validate(copy, store=liquid.store)
+    by_name = {row.what: row for row in answer.observables}
+    assert list(by_name) == ["pressure", "diffusion coefficient", "acceleration factor"]
+    pressure = by_name["pressure"]
+    known = sample({"A-A": liquid.truth}, _frames(liquid, "l150/r1/cg"), temperature=150.0, equilibrate=2.0,
+                   duration=60.0, every=0.5, seed=9)["pressure"]  # fmt: skip
+    assert abs(pressure.value - float(known.mean())) < 5.0 * pressure.error + 30.0
+    assert (pressure.unit, np.isnan(pressure.reference)) == ("bar", True)
+    diffusion, alpha = by_name["diffusion coefficient"], by_name["acceleration factor"]
+    assert diffusion.value > 3.0 * diffusion.error > 0.0
+    assert (diffusion.of, diffusion.unit) == ("A", "nm^2/ps")
+    # The reference was moved with friction, which slows it down.
+    assert alpha.value > 1.0
+    assert alpha.error == pytest.approx(
+        alpha.value * np.hypot(diffusion.error / diffusion.value, diffusion.reference_error / diffusion.reference)
+    )
+
+
+def test_distances_of_the_true_potential_are_noise_and_those_of_a_wrong_one_are_not(liquid, copy):
+    truth = liquid.truth
+    softer = type(truth)(truth.r, 0.6 * truth.energy, 0.6 * truth.force)
+    write_tables(copy / "potential.nc", {"network": {"A-A": truth}, "ibi": {"A-A": softer}}, {})
+    _sign(copy)
+    good, bad = validate(copy, store=liquid.store).rows
+    for name in ("deviation", "total_variation", "divergence"):
+        value, error, noise = (getattr(good, f"{name}{end}") for end in ("", "_error", "_noise"))
+        assert 0.0 < value < 2.0 * noise + 3.0 * error
+        assert getattr(bad, name) > 2.5 * getattr(bad, f"{name}_noise")
 
 
 def test_a_wrong_potential_is_told_from_the_reference(liquid, copy):
