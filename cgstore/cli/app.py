@@ -9,6 +9,7 @@ import typer
 
 from cgstore.cli.card import app as card
 from cgstore.cli.data import app as data
+from cgstore.cli.invert import app as invert
 from cgstore.cli.learn import app as learn
 from cgstore.cli.recipes import app as recipes
 from cgstore.cli.results import app as results
@@ -35,6 +36,7 @@ app.add_typer(card)
 app.add_typer(simulate)
 app.add_typer(results)
 app.add_typer(learn)
+app.add_typer(invert)
 app.add_typer(splits, name="split", help="Look at a split, check it for leaks, freeze it.", rich_help_panel="Learn")
 app.add_typer(tables, name="table", help="Tables of features of many systems.", rich_help_panel="Results")
 app.add_typer(recipes, name="recipe", help="Draft a recipe, or import one.", rich_help_panel="The store")

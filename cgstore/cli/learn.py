@@ -41,10 +41,13 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the fit.", metavar="FITDIR")],
 ) -> None:
     """Train a potential; a fit that was interrupted goes on exactly where it was."""
-    from cgstore.learn import train
+    from cgstore.learn import train, train_liquid
+    from cgstore.learn.liquid_settings import is_liquid_fit
 
     with shell.progress() as progress:
-        folder = train(file, store=shell.store, out=output, progress=progress)
+        folder = (train_liquid if is_liquid_fit(file) else train)(
+            file, store=shell.store, out=output, progress=progress
+        )
     shell.answer({"fit": folder}, f"{folder}: trained; next: cgstore validate {folder}")
 
 
@@ -58,9 +61,14 @@ def validate(
 
     The answer is kept in the folder of the fit, and validation.html there is a page of all parts that were asked about.
     """
-    from cgstore.learn import validate
+    from cgstore.learn import validate, validate_liquid
+    from cgstore.learn.liquid_settings import is_liquid_fit
     from cgstore.report import write_fit_page
 
+    if is_liquid_fit(fit):
+        found = validate_liquid(fit, store=shell.store, on=on.value)
+        shell.answer(found.to_dict(), f"{align(found.table())}\n{found.verdict}")
+        return 0 if found.passed else _DISAGREES
     with shell.progress() as progress:
         answer = validate(fit, store=shell.store, on=on.value, progress=progress)
     pages = [write_fit_page(shell.store, fit)] if isinstance(shell.location(), Path) else []  # a URL keeps no results

@@ -3,7 +3,17 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Loader", "PairNetwork", "RowLoader", "Split", "TrainingSet", "train", "validate"]
+__all__ = [
+    "Loader",
+    "PairNetwork",
+    "RowLoader",
+    "Split",
+    "TrainingSet",
+    "train",
+    "train_liquid",
+    "validate",
+    "validate_liquid",
+]
 
 _HOMES = {
     "Loader": "cgstore.learn.loader",
@@ -12,7 +22,9 @@ _HOMES = {
     "Split": "cgstore.splits.split",
     "TrainingSet": "cgstore.learn.trainset",
     "train": "cgstore.learn.fit",
+    "train_liquid": "cgstore.learn.liquid_fit",
     "validate": "cgstore.learn.validation",
+    "validate_liquid": "cgstore.learn.liquid_validation",
 }
 
 
