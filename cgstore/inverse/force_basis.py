@@ -48,6 +48,10 @@ class Curve:
         """Return the number of splines that reach into the range."""
         return self.intervals + 3
 
+    def places(self, finer: int) -> Float:
+        """Return places of the curve, so many in each interval, both ends of the range among them."""
+        return np.linspace(self.low, self.high, finer * self.intervals + 1)
+
     def values(self, x: Float, slope: bool = False) -> Float:
         """Return the splines, or their derivatives, at places in the range (place, column)."""
         s = (np.asarray(x, np.float64) - self.low) / self.step

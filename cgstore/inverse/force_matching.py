@@ -257,8 +257,10 @@ def _matched(
         known = _known(curve, _hits(system, number), fewest)
         row = _curve(system, solved, number, known, kT)
         rows[curve.term].append(row)
-        coefficient[here] = np.linalg.lstsq(curve.values(_places(curve)), row["potential"].values, rcond=None)[0]
-        x, energy = _places(curve), row["potential"].values
+        coefficient[here] = _coefficients(
+            curve, system.rules[here] @ solved.parameter, _hits(system, number) >= fewest, row
+        )
+        x, energy = curve.places(_FINER), row["potential"].values
         if curve.term == "pair":
             pairs[curve.kind] = table_of(x, energy, curve.high, switch=0.0)
         else:
@@ -284,11 +286,6 @@ def _deviation(system: _System, parameter: Float, predicted: float) -> xr.Datase
     )
 
 
-def _places(curve: Curve) -> Float:
-    """Return the places at which a curve is given, its ends among them."""
-    return np.linspace(curve.low, curve.high, _FINER * curve.intervals + 1)
-
-
 def _known(curve: Curve, hits: Float, fewest: float) -> Bool:
     """Return which places (place,) are in or next to an interval that was sampled."""
     sampled = hits >= fewest
@@ -300,10 +297,23 @@ def _known(curve: Curve, hits: Float, fewest: float) -> Bool:
     return known
 
 
+def _coefficients(curve: Curve, solved: Float, sampled: Bool, row: xr.Dataset) -> Float:
+    """Return the coefficients of a curve: those found where it was sampled, elsewhere those of its walls."""
+    values, energy = curve.values(curve.places(_FINER)), row["potential"].values
+    first = int(sampled.argmax()) * _FINER
+    found = solved + (energy[first] - values[first] @ solved)  # the sum of all splines is one
+    fixed = np.zeros(curve.columns, np.bool_)
+    for k in range(4):
+        fixed[k : k + curve.intervals] |= sampled
+    rest = energy - values[:, fixed] @ found[fixed]
+    found[~fixed] = np.linalg.lstsq(values[:, ~fixed], rest, rcond=None)[0]
+    return np.asarray(found, np.float64)
+
+
 def _curve(system: _System, solved: _Solved, number: int, known: Bool, kT: float) -> xr.Dataset:
     """Return one curve on (kind, place) with errors, and walls where it was not sampled."""
     curve, first = system.basis.curves[number], system.basis.first(number)
-    x, rules = _places(curve), system.rules[first : first + curve.columns]
+    x, rules = curve.places(_FINER), system.rules[first : first + curve.columns]
     height, slope = curve.values(x) @ rules, curve.values(x, slope=True) @ rules
     if curve.term != "pair":  # relative to the lowest place that was sampled
         height = height - height[np.where(known, height @ solved.parameter, np.inf).argmin()]

@@ -190,6 +190,15 @@ def test_a_lennard_jones_fluid_is_found_back_within_its_errors() -> None:
     assert table.energy[0] > 10.0
 
 
+def test_what_is_left_of_the_matched_frames_is_what_was_said() -> None:
+    ds = fluid.frames(6, noise=0.0)
+    equations = force_equations(ds, force_basis(ds, cutoff=fluid.CUTOFF, spacing=fluid.CUTOFF / 40)).compute()
+    found = match_forces(equations, temperature=120.0, fewest=1)
+    assert float(found.deviation["deviation"]) < 0.05 * float(found.deviation["force"])
+    same = force_deviation(found, equations)
+    assert float(same["deviation"]) == pytest.approx(float(found.deviation["deviation"]), rel=1e-4)
+
+
 def test_votca_has_the_same_forces_from_the_same_frames() -> None:
     reference = np.loadtxt(DATA / "Ar-Ar.force", usecols=(0, 1))
     ds = fluid.frames(32, noise=100.0)
