@@ -192,7 +192,7 @@ def methane(store: str, save: Path | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("system", choices=["fluid", "molecules", "methane"])
+    parser.add_argument("system", nargs="?", default="fluid", choices=["fluid", "molecules", "methane"])
     parser.add_argument("store", nargs="?", default="store")
     parser.add_argument("--save", type=Path)
     asked = parser.parse_args()
