@@ -76,7 +76,7 @@ class Settings(Document):
     production: Annotated[int, Field(ge=1, strict=True)] = 100_000  # steps
     every: Annotated[int, Field(ge=1, strict=True)] = 250  # steps between frames
     cutoff: Annotated[Length, Field(gt=0, allow_inf_nan=False)] = 1.0  # nm
-    friction: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1  # 1/ps; slows molecules by a percent at most
+    friction: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5  # 1/ps; slows molecules by a few percent
     electrostatics: Annotated[str, one_of(("pme", "none"))] = "pme"
     constraints: Annotated[str, one_of(("none", "h-bonds", "all-bonds"))] = "h-bonds"
 
