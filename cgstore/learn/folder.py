@@ -9,7 +9,8 @@
     weights.npz                       parameters of the network; of one of atoms also its descriptors and priors
     potential.nc                      energy and force of each model on (curve, pair, r)
     training.nc                       the loss on (iteration)
-    validation-PART.{json,csv,nc}     after `cgstore validate --on PART`
+    validation-PART.{json,csv,nc}     after `cgstore validate --on PART`; -observables.csv is of pressure, diffusion …
+    validation.html                   the page of all parts that were asked about
 
 Every file is written beside its place and moved there, so none is ever half written. The netCDF files are what
 `cgstore.plot` draws; nothing here needs torch.

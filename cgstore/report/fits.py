@@ -26,10 +26,10 @@ __all__ = ["fit_card"]
 _PARTS = {"heldout": "held-out", "validation": "validation", "train": "training"}  # in the order of interest
 _ERRORS = {"value": "error", "reference": "reference_error"}
 _COMPARED = (
-    ("rmsd", "noise_floor", ".4f"),
-    ("chi2", "", ".2f"),
-    ("total_variation", "total_variation_noise", ".4f"),
-    ("divergence", "divergence_noise", ".5f"),
+    ("rmsd", "noise_floor", ".4f", 1.0),
+    ("chi2", "", ".2f", 1.0),
+    ("total_variation", "total_variation_noise", ".4f", 1.0),
+    ("divergence", "divergence_noise", ".2f", 1e3),
 )
 _FIT, _MOST_BYTES = ("lock.json", "trainset.lock", "fit.toml", "log.csv"), 2**26
 
@@ -173,11 +173,12 @@ def _validated(folder: Path, part: str) -> bool:
     return (folder / f"validation-{part}.json").is_file()
 
 
-def _measured(row: Mapping[str, Any], name: str, form: str) -> str:
+def _measured(row: Mapping[str, Any], name: str, form: str, times: float = 1.0) -> str:
     """Return a distance with its error and, in brackets, what noise alone would give; nothing where it is not known."""
     if row.get(name) is None:
         return ""
-    return f"{row[name]:{form}} ± {row[name + '_error']:{form}} ({row[name + '_noise']:{form}})"
+    value, error, noise = (times * row[key] for key in (name, f"{name}_error", f"{name}_noise"))
+    return f"{value:{form}} ± {error:{form}} ({noise:{form}})"
 
 
 def _distribution(row: Mapping[str, Any]) -> str:
@@ -203,16 +204,16 @@ def _side_by_side(folder: Path, labels: Mapping[str, str]) -> dict[str, Any] | N
         return None
     head = ["distribution", "model"]
     for part in answers:
-        head += [f"{_PARTS[part]}: rmsd (noise)", "χ²", "TV (noise)", "KL (noise)"]
+        head += [f"{_PARTS[part]}: rmsd (noise)", "χ²", "TV (noise)", "KL / 10⁻³ (noise)"]
     lines = dict.fromkeys((_distribution(row), row["model"]) for rows in answers.values() for row in rows)
     table = []
     for distribution, model in lines:
         line = [distribution, labels.get(model, model)]
         for rows in answers.values():
             mine = [row for row in rows if (_distribution(row), row["model"]) == (distribution, model)]
-            for name, noise, form in _COMPARED:
-                known = [row[name] for row in mine if row.get(name) is not None]
-                floor = [row[noise] for row in mine if row.get(noise) is not None]
+            for name, noise, form, times in _COMPARED:
+                known = [times * row[name] for row in mine if row.get(name) is not None]
+                floor = [times * row[noise] for row in mine if row.get(noise) is not None]
                 shown = f"{np.mean(known):{form}}" if known else ""
                 line.append(f"{shown} ({np.mean(floor):{form}})" if known and floor else shown)
         table.append(line)
@@ -234,7 +235,7 @@ def _validation(folder: Path, part: str, labels: Mapping[str, str]) -> dict[str,
         [
             row["dataset"], _distribution(row), labels.get(row["model"], row["model"]),
             f"{row['rmsd']:.4f} ± {row['rmsd_error']:.4f}", f"{row['noise_floor']:.4f}", f"{row['chi2']:.2f}",
-            _measured(row, "total_variation", ".4f"), _measured(row, "divergence", ".5f"),
+            _measured(row, "total_variation", ".4f"), _measured(row, "divergence", ".2f", 1e3),
             f"{row['peak']:.3f} ± {row['peak_error']:.3f}",
             f"{row['peak_reference']:.3f} ± {row['peak_reference_error']:.3f}",
         ]
@@ -253,7 +254,7 @@ def _validation(folder: Path, part: str, labels: Mapping[str, str]) -> dict[str,
             "noise",
             "χ²",
             "TV (noise)",
-            "KL (noise)",
+            "KL / 10⁻³ (noise)",
             "first peak",
             "of the reference",
         ],

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from cgstore.drafts.votca_tables import pair_table
 from cgstore.exchange import write_potential
 from cgstore.exchange.terms import values_of
 from cgstore.schema import topology_of
@@ -179,3 +180,11 @@ def test_the_file_of_magic_has_pairs_bonds_and_angles_in_its_units(liquid_chains
     head, rows = sections[14]
     assert (head["BondNumber"], head["Triplets"]) == ("3", "1-2-3, 2-3-4")
     np.testing.assert_allclose(rows[:, 1], values_of(tables.angles["A-B-B"], rows[:, 0])[0], rtol=1e-6, atol=1e-6)
+
+
+def test_our_reader_of_votca_reads_our_tables(liquid_chains, tmp_path) -> None:
+    write_potential(liquid_chains.model, "votca", tmp_path)
+    table, again = liquid_chains.model.pairs["B-C"], pair_table(tmp_path / "B-C.pot", 0.9)
+    np.testing.assert_allclose(again.r, table.r, atol=1e-9)
+    inner = table.r < 0.85  # beyond it the reader switches off again what is off already
+    np.testing.assert_allclose(again.energy[inner], table.energy[inner], atol=1e-6 * table.energy.max())

@@ -64,7 +64,7 @@ def test_distances_and_observables_are_shown_with_their_errors_and_noise(validat
     for row in answer["rows"]:
         distance = f"{row['total_variation']:.4f} ± {row['total_variation_error']:.4f}"
         assert f"{distance} ({row['total_variation_noise']:.4f})" in text
-        assert f"({row['divergence_noise']:.5f})" in text
+        assert f"({1000.0 * row['divergence_noise']:.2f})" in text
     assert "network pressure" in text
     assert "network acceleration factor of A" in text
     assert "Held-out beside training data" not in text
@@ -76,7 +76,10 @@ def test_the_page_of_a_fit_shows_its_parts_side_by_side_and_only_its_data(valida
     page = write_fit_page(liquid.store, folder)
     assert page == folder / "validation.html"
     text = _text(page)
-    assert "Held-out beside training data distribution model held-out: rmsd (noise) χ² TV (noise) KL (noise)" in text
+    assert (
+        "Held-out beside training data distribution model held-out: rmsd (noise) χ² TV (noise) KL / 10⁻³ (noise)"
+        in text
+    )
     assert "training: rmsd (noise)" in text
     assert "Validation of liquid" in text
     assert 'src="http' not in page.read_text()
