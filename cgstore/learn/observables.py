@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from cgstore.averages.diffusion import acceleration_factor, diffusion_coefficient
 from cgstore.averages.displacement import mean_squared_displacement
 from cgstore.averages.membrane import membrane
-from cgstore.averages.numbers import Number, single_numbers
 from cgstore.errors import InputError, NotFound, PhysicsError
 
 __all__ = ["Observable", "last_frames", "mobility_of", "of_membrane", "of_pressure", "reference_mobility"]
@@ -23,7 +22,7 @@ __all__ = ["Observable", "last_frames", "mobility_of", "of_membrane", "of_pressu
 Float = NDArray[np.float64]
 
 _WINDOW = (0.04, 0.1)  # parts of a run, of the straight line where no replica shows one
-_MEMBRANE = ("thickness", "area per lipid")
+_MEMBRANE = {"thickness": "thickness", "area_per_lipid": "area per lipid"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +119,17 @@ def of_membrane(name: str, model: str, samples: xr.Dataset, reference: xr.Datase
     samples, reference : frames of both
     """
     try:
-        known = _numbers_of(membrane(reference).compute())
-        each = [_numbers_of(membrane(one).compute()) for one in _replicas(samples)]
+        known = membrane(reference).compute()
+        each = [membrane(one).compute() for one in _replicas(samples)]
     except (InputError, NotFound, PhysicsError) as reason:
         return [Observable(name, model, "membrane", "", "", math.nan, math.nan, math.nan, math.nan, str(reason))]
     rows = []
-    for what in _MEMBRANE:
-        if what in known:
-            value, error = _over_replicas(np.array([one[what].value for one in each]))
-            reached = known[what].value, known[what].error
-            rows.append(Observable(name, model, what, "", known[what].unit, value, error, *reached, ""))
+    for variable, what in _MEMBRANE.items():
+        value, error = _over_replicas(np.array([float(one[variable]) for one in each]))
+        reached = float(known[variable]), float(known[f"{variable}_error"])
+        unit = str(known[variable].attrs["units"])
+        rows.append(Observable(name, model, what, "", unit, value, error, *reached, ""))
     return rows
-
-
-def _numbers_of(found: xr.Dataset) -> dict[str, Number]:
-    """Return the numbers of a membrane that are not per leaflet, by what they are."""
-    return {number.what: number for number in single_numbers(found) if not number.of}
 
 
 def last_frames(samples: xr.Dataset) -> xr.Dataset:
