@@ -10,6 +10,7 @@ import xarray as xr
 
 from cgstore.averages.pair import rdf
 from cgstore.averages.series import mean_of_series
+from cgstore.campaigns.equation_of_state import kolafa_nezbeda
 from cgstore.campaigns.lennard_jones import Settings, fluid_of
 from cgstore.engines.fluid import Fluid, Trajectory, lattice, pressure_of, tails, velocities
 from cgstore.engines.fluid_lammps import lammps_program, lammps_trajectory
@@ -45,40 +46,6 @@ def sums(what: Fluid, position: np.ndarray) -> tuple[float, float]:
     r = np.sqrt((apart**2).sum(axis=1))
     six = (what.sigma / r[r < what.cutoff]) ** 6
     return 4 * what.epsilon * (six**2 - six).sum(), 24 * what.epsilon * (2 * six**2 - six).sum()
-
-
-def helmholtz(temperature: float, density: float) -> float:
-    """Return the residual free energy per particle of Kolafa and Nezbeda 1994, doi:10.1016/0378-3812(94)80001-4."""
-    t = temperature
-    d = 0.011117524 / t - 0.076383859 / t**0.5 + 1.080142248 + 0.000693129 * t**0.5 - 0.063920968 * np.log(t)
-    eta = np.pi / 6 * density * d**3
-    spheres = 5 / 3 * np.log(1 - eta) + eta * (34 - 33 * eta + 4 * eta**2) / (6 * (1 - eta) ** 2)
-    virial = {
-        -7: -0.58544978,
-        -6: 0.43102052,
-        -5: 0.87361369,
-        -4: -4.13749995,
-        -3: 2.90616279,
-        -2: -7.02181962,
-        0: 0.02459877,
-    }
-    second = sum(c * t ** (i / 2) for i, c in virial.items())
-    powers = {
-        0: (2.01546797, -28.17881636, 28.28313847, -10.42402873, 0.0),
-        -1: (-19.58371655, 75.62340289, -120.70586598, 93.92740328, -27.37737354),
-        -2: (29.34470520, -112.35356937, 170.64908980, -123.06669187, 34.42288969),
-        -4: (-13.37031968, 65.38059570, -115.09233113, 88.91973082, -25.62099890),
-    }
-    rest = sum(c * t ** (i / 2) * density**j for i, row in powers.items() for j, c in enumerate(row, 2))
-    return t * (spheres + density * second * np.exp(-1.92907278 * density**2)) + rest
-
-
-def kolafa_nezbeda(temperature: float, density: float) -> tuple[float, float]:
-    """Return reduced energy per particle and pressure, by differences of the free energy."""
-    h = 1e-4
-    slope = (helmholtz(temperature, density + h) - helmholtz(temperature, density - h)) / (2 * h)
-    high, low = ((helmholtz(t, density) / t, 1 / t) for t in (temperature + h, temperature - h))
-    return (high[0] - low[0]) / (high[1] - low[1]), density * (temperature + density * slope)
 
 
 @cache
