@@ -252,3 +252,13 @@ def test_the_command_writes_files_and_says_what_to_check(folder: Path, capsys: p
     assert "do_potential" in (target / "remarks.txt").read_text()
     assert main(command) == 2  # nothing is overwritten
     assert "it exists" in capsys.readouterr().err
+
+
+def test_names_of_molecules_lead_to_no_other_folder(folder: Path) -> None:
+    (folder / "ppn.xml").write_text(MAPPING.replace("<ident>PPN</ident>", "<ident>../../PPN</ident>"))
+    target = folder / "inner" / "out"
+    assert (
+        main(["recipe", "votca", str(folder / "settings.xml"), "--mapping", str(folder / "ppn.xml"), "-o", str(target)])
+        == 0
+    )
+    assert [path.name for path in (target / "mappings").iterdir()] == ["______ppn_votca.toml"]

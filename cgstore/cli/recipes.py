@@ -75,13 +75,15 @@ def votca(
 ) -> None:
     """Turn settings and mappings of VOTCA into those of cgstore; whatever has no counterpart is said."""
     import json
+    import re
 
     from cgstore.drafts.votca import import_votca
 
     found = import_votca(settings, mappings=mapping or [])
     plain = {name: value for name, value in found.arguments.items() if name != "guess"}
     texts = {"spec.toml": found.spec, "arguments.json": json.dumps(plain, indent=1) + "\n"}
-    texts |= {f"mappings/{name.lower()}_votca.toml": part.text for name, part in found.mappings.items()}
+    for name, part in found.mappings.items():  # a name that others chose becomes one of a file in this folder
+        texts[f"mappings/{re.sub(r'[^a-z0-9_]', '_', name.lower())}_votca.toml"] = part.text
     texts["remarks.txt"] = "".join(f"{remark}\n" for remark in found.remarks)
     for name, text in texts.items():
         _refuse_to_overwrite(output / name)
