@@ -116,7 +116,7 @@ def test_the_potential_is_recovered_from_its_distribution(argon: tuple[xr.Datase
     assert abs(np.diff(minimum)[0]) < 0.011
 
 
-def test_in_a_dense_liquid_inverse_monte_carlo_needs_fewer_samples_and_finds_the_potential() -> None:
+def test_in_a_dense_liquid_methods_that_see_all_bins_need_fewer_samples_and_find_the_potential() -> None:
     ds = liquid({"A-A": lj_table()}, ["A"] * COUNT, 400.0, edge=2.0)
     reference, start = cgstore.rdf(ds, r_max=0.9, bin_width=0.02).compute(), first_frames(ds)
     found = {
@@ -130,16 +130,18 @@ def test_in_a_dense_liquid_inverse_monte_carlo_needs_fewer_samples_and_finds_the
             sampling=sampled(60.0),
             seed=5,
         )
-        for method in ("ibi", "imc")
+        for method in ("ibi", "imc", "re")
     }
-    (boltzmann, slow), (cross, fast) = found["ibi"], found["imc"]
-    assert fast.attrs["converged"]
-    assert fast.attrs["method"] == "imc"
-    assert fast.sizes["iteration"] <= 3  # the guess and two corrections
+    (boltzmann, slow), (cross, fast), (splines, entropy) = found["ibi"], found["imc"], found["re"]
+    for history, method in ((fast, "imc"), (entropy, "re")):
+        assert history.attrs["converged"]
+        assert history.attrs["method"] == method
+        assert history.sizes["iteration"] <= 3  # the guess and two corrections
     assert not slow.attrs["converged"]
     assert float(fast["rmsd"][1, 0]) < 0.6 * float(slow["rmsd"][1, 0])
-    assert furthest(cross["A-A"], lj_table()) < 0.11
-    assert furthest(cross["A-A"], lj_table()) < 0.6 * furthest(boltzmann["A-A"], lj_table())
+    for tables in (cross, splines):
+        assert furthest(tables["A-A"], lj_table()) < 0.11
+        assert furthest(tables["A-A"], lj_table()) < 0.6 * furthest(boltzmann["A-A"], lj_table())
 
 
 @pytest.mark.parametrize("method", ["ibi", "imc"])
