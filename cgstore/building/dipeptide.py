@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from cgstore.errors import MissingExtra
 
-__all__ = ["KIND", "PHI", "PSI", "alanine_dipeptide", "dipeptide_positions"]
+__all__ = ["FREE", "KIND", "PHI", "PSI", "alanine_dipeptide", "dipeptide_positions", "dipeptide_rows"]
 
 Float = NDArray[np.float64]
 
 KIND = "ACE-ALA-NME"
 PHI = (4, 6, 8, 14)  # C–N–CA–C
 PSI = (6, 8, 14, 16)  # N–CA–C–N
+FREE = (14, 16, 0, 11, 19)  # atoms whose torsions turn: φ, ψ, and the methyl groups of ACE, ALA and NME
 
 _RESIDUES = {
     "ACE": ("HH31", "CH3", "HH32", "HH33", "C", "O"),
@@ -88,6 +89,18 @@ def dipeptide_positions(phi: float, psi: float) -> Float:
         frame = position[bonded], position[following], corner
         position[atom] = _placed(*frame, length, np.radians(angle), np.radians(torsion + added[turned]))
     return np.asarray(position - position.mean(axis=0), np.float64)
+
+
+def dipeptide_rows() -> list[tuple[int, int, int, int]]:
+    """Return internal coordinates: rows of an atom, the one it is bonded to, the next one and a third, −1 for none.
+
+    Examples
+    --------
+    >>> len(dipeptide_rows()), dipeptide_rows()[2:4]
+    (22, [(6, 4, 1, -1), (8, 6, 4, 1)])
+    """
+    placed = [(row[0], row[1], row[2], -1 if row[3] is None else row[3]) for row in _PLACES]
+    return [(1, -1, -1, -1), (_CARBONYL[0], 1, -1, -1), *placed]
 
 
 def _placed(bonded: Float, following: Float, third: Float, length: float, angle: float, torsion: float) -> Float:

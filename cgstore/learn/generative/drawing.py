@@ -1,0 +1,79 @@
+"""Drawing from a model: samples with their importance weights, what they say of ln Z, and how many they are worth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cgstore.learn.generative.model import Model
+from cgstore.learn.generative.targets import Target
+
+__all__ = ["Drawn", "draw", "effective", "log_partition", "weights_of"]
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Samples of a model; weights are exact on average, whatever the model."""
+
+    z: Float  # (sample, latent)
+    x: Float  # (sample, coordinate)
+    energy: Float  # (sample,) kT
+    log_q: Float  # (sample,) log q(x|z) + log q(z) − log r(z|x), per volume of positions
+
+    @property
+    def log_weight(self) -> Float:
+        """Return log of p r / q: (sample,), up to log Z."""
+        return -self.energy - self.log_q
+
+
+def draw(model: Model, target: Target, samples: int, *, seed: int, batch: int = 5000) -> Drawn:
+    """Draw independent samples.
+
+    Parameters
+    ----------
+    target : the potential that they are weighted for, not softened
+    seed : the same gives the same samples
+    batch : so many at a time
+
+    Notes
+    -----
+    For any model and encoder E_q[p(x) r(z|x) / (q(x|z) q(z))] = Z, so that averages with these weights are those of
+    exp(−U): z is one more coordinate, whose distribution given x is r. The better the encoder, the more even are they.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    with torch.no_grad():
+        for first in range(0, samples, batch):
+            z, x, log_q = model(min(batch, samples - first), generator)
+            energy, volume = target(x)
+            parts.append([part.numpy().astype(np.float64) for part in (z, x, energy, log_q - volume)])
+    return Drawn(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def weights_of(log_weight: Float) -> Float:
+    """Return weights whose mean is one: (sample,); samples without a finite energy count nothing."""
+    finite = np.where(np.isfinite(log_weight), log_weight, -np.inf)
+    weight = np.exp(finite - finite.max())
+    return np.asarray(weight / weight.mean(), np.float64)
+
+
+def effective(weight: Float) -> float:
+    """Return how many samples of equal weight these are worth, as a part of them: (Σ w)² / (n Σ w²).
+
+    Examples
+    --------
+    >>> effective(np.array([1.0, 1.0, 0.0, 0.0]))
+    0.5
+    """
+    return float(weight.sum() ** 2 / (weight**2).sum() / len(weight))
+
+
+def log_partition(log_weight: Float) -> tuple[float, float]:
+    """Return ln Z and its standard error, that of a mean of independent weights."""
+    finite = np.where(np.isfinite(log_weight), log_weight, -np.inf)
+    weight = weights_of(log_weight)
+    value = finite.max() + np.log(np.exp(finite - finite.max()).mean())
+    return float(value), float(weight.std(ddof=1) / len(weight) ** 0.5)

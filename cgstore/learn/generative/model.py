@@ -1,0 +1,158 @@
+"""The model q(z) q(x|z) with its encoder r(z|x): Gaussian as published, or bent by coupling layers."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from cgstore.learn.generative.couplings import Coupling, features, network, wrapped
+
+__all__ = ["Architecture", "Decoder", "Encoder", "Model", "model_of"]
+
+_IMAGES = 4  # of a wrapped normal, on each side: enough for the widest one
+_WIDEST = 3.0  # radians: a wrapped normal of this width is uniform to 2 %
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What a model is made of."""
+
+    latent: int = 2  # dimensions of z
+    hidden: tuple[int, ...] = (64, 64)  # of every network
+    rounds: int = 3  # of coupling layers; 0: the Gaussian decoder
+    pieces: int = 8  # of the splines
+    bend_lines: bool = True  # coordinates that are no angles get splines too, else they are stretched and shifted
+    width: float = 1.0  # of those coordinates at first
+    turn: float = 1.0  # width of angles at first, radians
+    spread: float = 1.0  # how far means follow z at first
+
+
+class Decoder(torch.nn.Module):
+    """q(x|z): a Gaussian whose mean and width depend on z, wrapped where coordinates are angles, then coupling layers.
+
+    Without layers this is the decoder N(μ(z), σ²(z)) as published.
+    """
+
+    periodic: torch.Tensor
+
+    def __init__(self, periodic: torch.Tensor, shape: Architecture) -> None:
+        """Make a decoder of coordinates, of which some are angles: (coordinate,)."""
+        super().__init__()
+        self.register_buffer("periodic", periodic)
+        size = len(periodic)
+        self.base = network(shape.latent, shape.hidden, 2 * size, quiet=shape.spread)
+        last = self.base[-1]
+        assert isinstance(last, torch.nn.Linear)
+        with torch.no_grad():
+            last.bias[size:] = torch.where(periodic, math.log(shape.turn), math.log(shape.width))
+            last.weight[size:] *= 0.1
+        self.layers = torch.nn.ModuleList(_layers(periodic, shape))
+
+    def forward(self, z: torch.Tensor, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw one x for each z: (sample, coordinate) and log q(x|z) (sample,)."""
+        mean, log_width = self.base(z).chunk(2, dim=-1)
+        log_width = torch.where(self.periodic, log_width.clamp(max=math.log(_WIDEST)), log_width)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        step = log_width.exp() * noise
+        x = torch.where(self.periodic, wrapped(mean + step), mean + step)
+        log_q = torch.where(
+            self.periodic, _log_wrapped(step, log_width), -0.5 * noise**2 - log_width - 0.5 * _LOG_2PI
+        ).sum(dim=-1)
+        for layer in self.layers:
+            x, volume = layer(x, z)
+            log_q = log_q - volume
+        return x, log_q
+
+
+class Encoder(torch.nn.Module):
+    """r(z|x): a Gaussian whose mean and width depend on x."""
+
+    periodic: torch.Tensor
+
+    def __init__(self, periodic: torch.Tensor, shape: Architecture) -> None:
+        """Make an encoder of coordinates, of which some are angles: (coordinate,)."""
+        super().__init__()
+        self.register_buffer("periodic", periodic)
+        inputs = len(periodic) + int(periodic.sum())
+        self.net = network(inputs, shape.hidden, 2 * shape.latent, quiet=0.1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and logarithm of the width of z: (sample, latent) each."""
+        mean, log_width = self.net(features(x, self.periodic)).chunk(2, dim=-1)
+        return mean, log_width
+
+    def log_density(self, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Return log r(z|x): (sample,)."""
+        mean, log_width = self(x)
+        density: torch.Tensor = (_log_normal((z - mean) * torch.exp(-log_width)) - log_width).sum(dim=-1)
+        return density
+
+
+class Model(torch.nn.Module):
+    """Both, and q(z) = N(0, 1)."""
+
+    def __init__(self, periodic: torch.Tensor, shape: Architecture) -> None:
+        """Make a model of coordinates, of which some are angles: (coordinate,)."""
+        super().__init__()
+        self.shape = shape
+        self.decoder, self.encoder = Decoder(periodic, shape), Encoder(periodic, shape)
+
+    def forward(
+        self, samples: int, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Draw z and x, and return with them log q(x|z) + log q(z) − log r(z|x): (sample,).
+
+        That is log q(x) on average over z given x, never below it: the encoder makes up for the integral over z.
+        """
+        dtype = next(self.parameters()).dtype
+        z = torch.randn(samples, self.shape.latent, generator=generator, dtype=dtype)
+        x, log_q = self.decoder(z, generator)
+        return z, x, log_q + _log_normal(z).sum(dim=-1) - self.encoder.log_density(z, x)
+
+
+def model_of(periodic: torch.Tensor, shape: Architecture, *, seed: int, dtype: torch.dtype = torch.float32) -> Model:
+    """Return a model with random weights, the same ones for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Model(periodic, shape).to(dtype)
+
+
+def _layers(periodic: torch.Tensor, shape: Architecture) -> list[Coupling]:
+    """Return the coupling layers: angles given angles, then all others given angles, then halves of the others."""
+    angles, lines = torch.nonzero(periodic).ravel(), torch.nonzero(~periodic).ravel()
+    nothing = angles[:0]
+    pairs = []
+    for _ in range(shape.rounds):
+        pairs += [(angles[0::2], angles[1::2]), (angles[1::2], angles[0::2])]
+    if shape.rounds and len(angles):
+        pairs.append((lines, angles))
+    for _ in range(shape.rounds):
+        pairs += [(lines[0::2], torch.cat([angles, lines[1::2]])), (lines[1::2], torch.cat([angles, lines[0::2]]))]
+    made = []
+    for moved, given in pairs:
+        if len(moved):
+            pieces = shape.pieces if periodic[moved].all() or shape.bend_lines else 0
+            made.append(
+                Coupling(
+                    moved,
+                    given if len(given) else nothing,
+                    periodic,
+                    latent=shape.latent,
+                    hidden=shape.hidden,
+                    pieces=pieces,
+                )
+            )
+    return made
+
+
+def _log_normal(x: torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of the density of a normal distribution of width one."""
+    return -0.5 * x**2 - 0.5 * _LOG_2PI
+
+
+def _log_wrapped(step: torch.Tensor, log_width: torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of the density of a normal distribution that is wrapped around a circle."""
+    images = 2.0 * math.pi * torch.arange(-_IMAGES, _IMAGES + 1, dtype=step.dtype)
+    away = (wrapped(step)[..., None] + images) * torch.exp(-log_width)[..., None]
+    return torch.logsumexp(_log_normal(away), dim=-1) - log_width

@@ -1,0 +1,147 @@
+"""Training without data: the reverse Kullback–Leibler divergence from exp(−βU) is made small while β grows to one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cgstore.errors import PhysicsError
+from cgstore.learn.generative.model import Architecture, Model, model_of
+from cgstore.learn.generative.targets import Target, softened
+from cgstore.learn.generative.tempering import Tempering, next_step, settled
+
+__all__ = ["Settings", "Trained", "objective", "train"]
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is trained; everything a run depends on but the target."""
+
+    shape: Architecture = field(default_factory=Architecture)
+    tempering: Tempering = field(default_factory=Tempering)
+    samples: int = 500  # of one iteration
+    rate: float = 1e-3  # of Adam
+    final: int = 2000  # iterations at β = 1, over which the rate falls to a hundredth
+    clip: float = 100.0  # largest norm of the gradient
+    ceiling: float = float("inf")  # kT: energies above it count by their logarithm
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A model and how it came to be."""
+
+    model: Model
+    beta: Float  # (iteration,)
+    objective: Float  # (iteration,) without log Z
+    evaluations: int  # conformations whose energy was asked for
+
+
+def objective(model: Model, target: Target, beta: float, samples: int, generator: torch.Generator) -> torch.Tensor:
+    """Return E[log q(x|z) + log q(z) + βU(x) − log r(z|x)] over samples of the model, to be differentiated.
+
+    Notes
+    -----
+    Plus log Z_β this is KL(q(x|z) q(z) ‖ p_β(x) r(z|x)): Schöberl, Zabaras and Koutsourelakis 2020, arXiv:2002.10148.
+    The density of positions is that of coordinates per volume.
+    """
+    _, x, log_q = model(samples, generator)
+    energy, volume = target(x)
+    mean: torch.Tensor = (log_q - volume + beta * energy).mean()
+    return mean
+
+
+def train(
+    target: Target,
+    periodic: NDArray[np.bool_],
+    settings: Settings,
+    *,
+    report: Callable[[int, float, float], None] = lambda iteration, beta, value: None,
+) -> Trained:
+    """Fit a model to a potential by asking for energies and forces where the model is; no data are read.
+
+    Parameters
+    ----------
+    target : the potential
+    periodic : (coordinate,) which coordinates are angles
+    settings : everything else
+    report : called after each iteration, with its number, β and the objective
+
+    Raises
+    ------
+    PhysicsError : the objective is no longer a number
+    """
+    model = model_of(torch.as_tensor(periodic), settings.shape, seed=settings.seed)
+    run = _Run(model, target, settings, report)
+    beta = settings.tempering.start
+    while beta < 1.0:
+        here = len(run.objective)
+        while not settled(run.objective[here:], settings.tempering):
+            run.improve(beta)
+        beta += next_step(*run.drawn(), beta, settings.tempering)
+    run.slow_down(settings.final)
+    for _ in range(settings.final):
+        run.improve(1.0)
+        run.slowing.step()
+    return Trained(model, np.array(run.beta), np.array(run.objective), run.evaluations)
+
+
+class _Run:
+    """What changes while a model is trained."""
+
+    def __init__(
+        self, model: Model, target: Target, settings: Settings, report: Callable[[int, float, float], None]
+    ) -> None:
+        self.model, self.settings, self.report = model, settings, report
+        self.target = _soft(target, settings.ceiling)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.optimiser = torch.optim.Adam(model.parameters(), lr=settings.rate)
+        self.beta: list[float] = []
+        self.objective: list[float] = []
+        self.evaluations = 0
+
+    def improve(self, beta: float) -> None:
+        """Take one step of Adam."""
+        self.optimiser.zero_grad(set_to_none=True)
+        value = objective(self.model, self.target, beta, self.settings.samples, self.generator)
+        value.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        if not torch.isfinite(value):
+            raise PhysicsError(
+                f"the objective is {value.item()} at β = {beta:g} after {len(self.objective)} iterations; begin at a "
+                "larger β, lower the rate of training, or give a ceiling for energies"
+            )
+        if torch.isfinite(norm):  # else overlapping atoms: this batch teaches nothing
+            self.optimiser.step()
+        self.evaluations += self.settings.samples
+        self.beta.append(beta)
+        self.objective.append(value.item())
+        self.report(len(self.beta), beta, self.objective[-1])
+
+    def drawn(self) -> tuple[Float, Float]:
+        """Return energies and densities of new samples, for the rule of tempering."""
+        with torch.no_grad():
+            _, x, log_q = self.model(self.settings.samples, self.generator)
+            energy, volume = self.target(x)
+        self.evaluations += self.settings.samples
+        return energy.numpy().astype(np.float64), (log_q - volume).numpy().astype(np.float64)
+
+    def slow_down(self, iterations: int) -> None:
+        """Let the rate fall along a cosine from now on."""
+        self.slowing = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimiser, max(iterations, 1), eta_min=0.01 * self.settings.rate
+        )
+
+
+def _soft(target: Target, ceiling: float) -> Target:
+    """Return a target whose energies are softened above a ceiling."""
+
+    def soft(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        energy, volume = target(x)
+        return softened(energy, ceiling), volume
+
+    return soft if np.isfinite(ceiling) else target
