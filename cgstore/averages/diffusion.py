@@ -13,11 +13,11 @@ from cgstore.averages.lagged import Lagged, estimate_all, linear_estimate
 from cgstore.errors import InputError, PhysicsError
 from cgstore.units import BOLTZMANN
 
-__all__ = ["acceleration_factor", "diffusion_coefficient", "finite_size_diffusion"]
+__all__ = ["YEH_HUMMER", "acceleration_factor", "diffusion_coefficient", "finite_size_diffusion"]
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
-_YEH_HUMMER = 2.837297  # of a cubic lattice
+YEH_HUMMER = 2.837297  # of a cubic lattice
 _LONGEST = 10  # part of the run that an automatic window may reach to
 _LATER = 3.0  # a window is compared with the one that begins so many times later
 _SAME = 2.0  # so many errors of their difference; a smaller number would throw good windows away, and shift the rest
@@ -267,7 +267,7 @@ def finite_size_diffusion(
         if not (np.asarray(value, np.float64) > 0).all():
             raise PhysicsError(f"finite_size_diffusion: found {name} = {value}, expected positive numbers")
     length, eta = np.asarray(edge, np.float64), np.asarray(viscosity, np.float64)
-    term = _YEH_HUMMER * BOLTZMANN * temperature / (6.0 * np.pi * eta * length)
+    term = YEH_HUMMER * BOLTZMANN * temperature / (6.0 * np.pi * eta * length)
     if not isinstance(diffusion, xr.Dataset):
         return np.asarray(np.asarray(diffusion, np.float64) + term)
     if str(diffusion.attrs.get("dims", "xyz")) != "xyz":
