@@ -45,9 +45,9 @@ def lennard_jones() -> Table:
     return table_of(r, 4.0 * EPSILON * ((SIGMA / r) ** 12 - (SIGMA / r) ** 6), CUTOFF)
 
 
-def with_forces(run: xr.Dataset, model, noise: float = 0.0) -> xr.Dataset:
+def with_forces(run: xr.Dataset, model, noise: float = 0.0, seed: int = 1) -> xr.Dataset:
     """Return frames of a run with the forces of its model, and noise as mapped forces have it."""
-    interaction, rng = interaction_of(model, topology_of(run)), np.random.default_rng(1)
+    interaction, rng = interaction_of(model, topology_of(run)), np.random.default_rng(seed)
     frames = zip(run["position"].values.astype(float), run["box"].values.astype(float), strict=True)
     force = np.array([interaction.measure(x, b).force for x, b in frames])
     force += rng.normal(0.0, noise, force.shape)
@@ -124,21 +124,22 @@ def molecules(save: Path | None) -> None:
     options = {"temperature": 300.0, "equilibrate": 20.0, "duration": 25.0, "every": 0.5, "seed": 1, "threads": 1}
     run, begin = sample(model, start, time_step=0.004, **options), time.process_time()
     print(f"50 chains ABBA, {run.sizes['frame']} frames of 4 replicas")
-    mine, other = halves(with_forces(run, model, 100.0))
-    basis = force_basis(mine, cutoff=0.9, spacing=0.03, exclude_bonded=3, bond_spacing=0.01, bond_max=0.5)
-    found = match_forces(force_equations(mine, basis), temperature=300.0)
-    told("noise 100", found, force_deviation(found, force_equations(other, basis)))
-    for pair in ("A-A", "A-B", "B-B"):
-        print(scores(found, "pair", pair, lambda r, pair=pair: interpolate(model.pairs[pair], r)[1], 0.32, 0.88))
-    for term, tables, low, high in (
-        ("bond", model.bonds, 0.25, 0.35),
-        ("angle", model.angles, 85.0, 155.0),
-        ("dihedral", model.dihedrals, -179.0, 179.0),
-    ):
-        for kind in found.curves[term][f"{term}_kind"].values.tolist():
-            table = tables[kind]
-            print(scores(found, term, kind, lambda x, t=table: np.interp(x, t.x, t.force), low, high))
-    print(f"{time.process_time() - begin:.1f} s for forces, equations and match")
+    for seed in range(1, 6):
+        mine, other = halves(with_forces(run, model, 100.0, seed))
+        basis = force_basis(mine, cutoff=0.9, spacing=0.03, exclude_bonded=3, bond_spacing=0.01, bond_max=0.5)
+        found = match_forces(force_equations(mine, basis), temperature=300.0)
+        told(f"noise 100, seed {seed}", found, force_deviation(found, force_equations(other, basis)))
+        for pair in ("A-A", "A-B", "B-B"):
+            print(scores(found, "pair", pair, lambda r, pair=pair: interpolate(model.pairs[pair], r)[1], 0.32, 0.88))
+        for term, tables, low, high in (
+            ("bond", model.bonds, 0.25, 0.35),
+            ("angle", model.angles, 85.0, 155.0),
+            ("dihedral", model.dihedrals, -179.0, 179.0),
+        ):
+            for kind in found.curves[term][f"{term}_kind"].values.tolist():
+                table = tables[kind]
+                print(scores(found, term, kind, lambda x, t=table: np.interp(x, t.x, t.force), low, high))
+    print(f"{time.process_time() - begin:.1f} s for forces, equations and matches")
 
 
 def methane(store: str, save: Path | None) -> None:
