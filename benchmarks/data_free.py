@@ -204,6 +204,10 @@ def compare(store: Path, reference: Path) -> None:
         (item,) = [one for one in kept(Path(store) / name) if one.name == "generated"]
         z = read_kept(item)["z"].values
         label = basins(*_angles(ds))
+        for place, basin in enumerate(BASINS):
+            mine = ds["weight"].values[label == place]
+            worth = effective(mine) * len(mine) if len(mine) else 0.0
+            print(f"{basin}: {len(mine)} samples, worth {worth:.0f}")
         for what, weight in (("weighted", ds["weight"].values), ("as drawn", np.ones(len(z)))):
             found = agreement(z, label, weight)
             print(
