@@ -50,6 +50,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--effective", type=float, default=0.3)
     parser.add_argument("--final", type=float, default=30.0, help="ps of each replica in the end")
     parser.add_argument("--final-replicas", type=int, default=6)
+    parser.add_argument("--ask", type=int, nargs="*", default=[*TRAINED, *HELD_OUT], help="%% to sample in the end")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -145,8 +146,9 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     if not asked.judge:
         trained(asked)
-    judge(asked, "trained", TRAINED)
-    judge(asked, "held out", HELD_OUT)
+    for name, percents in (("trained", TRAINED), ("held out", HELD_OUT)):
+        if wanted := [percent for percent in percents if percent in asked.ask]:
+            judge(asked, name, wanted)
 
 
 if __name__ == "__main__":
