@@ -15,7 +15,16 @@ from cgstore.inverse.moments import Moments, moments_of
 from cgstore.inverse.ridge import NEIGHBOURS, Parts, Regularisation, Step, newton_step
 from cgstore.inverse.sampled import FEWEST
 
-__all__ = ["changes", "checked_target", "errors_of", "imc_update", "verdict", "with_change"]
+__all__ = [
+    "Response",
+    "changes",
+    "checked_target",
+    "errors_of",
+    "imc_update",
+    "logarithmic",
+    "verdict",
+    "with_change",
+]
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -101,7 +110,7 @@ def imc_update(
     used = common & ~_last(covariance, common) if cutoff == "zero" else common
     lack = wanted - moments.mean
     if response == "logarithm":
-        lack, given = _logarithmic(covariance, moments, wanted, given, used, largest)
+        lack, given = logarithmic(covariance, moments, wanted, given, used, largest)
     error = errors_of(moments, given, used, covariance, regularisation, question)
     step = newton_step(
         moments.covariance[np.ix_(used, used)],
@@ -284,7 +293,7 @@ def verdict(step: Step, parts: int, tolerance: float, change: Float) -> dict[str
     }
 
 
-def _logarithmic(
+def logarithmic(
     covariance: xr.Dataset, moments: Moments, wanted: Float, given: Float, used: Bool, largest: float
 ) -> tuple[Float, Float]:
     """Return ⟨S⟩ ln(⟨S⟩_target/⟨S⟩) and the error of it that comes from the target (entry,)."""

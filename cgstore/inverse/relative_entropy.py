@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgstore.errors import InputError, PhysicsError
 from cgstore.inverse.correction import covered
-from cgstore.inverse.cross import changes, checked_target, errors_of, verdict
+from cgstore.inverse.cross import Response, changes, checked_target, errors_of, logarithmic, verdict
 from cgstore.inverse.entries import entries_of
 from cgstore.inverse.layout import thermal_energy
 from cgstore.inverse.moments import moments_of
@@ -152,6 +152,7 @@ def relative_entropy_step(
     temperature: float,
     regularisation: Regularisation = "discrepancy",
     largest: float = 2.0,
+    response: Response = "linear",
     tolerance: float = 0.0,
     inefficiency: ArrayLike | None = None,
     fewest: float = FEWEST,
@@ -163,6 +164,8 @@ def relative_entropy_step(
     covariance, target, temperature, regularisation, tolerance, inefficiency, fewest : as in `imc_update`
     basis : (entry, parameter), for example of `spline_basis`
     largest : kT, the largest change of the potential in a bin
+    response : "linear", the Newton step; "logarithm" as in `imc_update`: bins that only one of both sampled have no
+        say, and rare ones do not overshoot
 
     Returns
     -------
@@ -193,10 +196,14 @@ def relative_entropy_step(
         )
     # Zero counts of the target are exact here: the splines have them too.
     error = errors_of(moments, np.where(wanted > 0.0, given, 0.0), inside, covariance, regularisation, question)
-    narrow = matrix[:, used]
+    narrow, lack = matrix[:, used], wanted - moments.mean
+    if response == "logarithm":
+        common = inside & (moments.hits >= fewest) & (wanted > 0.0)
+        lack, given = logarithmic(covariance, moments, wanted, given, common, largest)
+        error = errors_of(moments, np.where(common, given, 0.0), inside, covariance, regularisation, question)
     step = newton_step(
         projected[np.ix_(used, used)],
-        narrow.T @ (wanted - moments.mean),
+        narrow.T @ lack,
         None if error is None else _projected_error(moments.covariance, error, narrow),
         effective=moments.independent,
         kT=kT,

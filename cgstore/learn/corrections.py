@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from cgstore.inverse.correction import BOTH
 from cgstore.inverse.cross import imc_update, with_change
 from cgstore.inverse.entries import counts_of_distribution, entries_of, on_entries
 from cgstore.inverse.iterative import ibi_update, pressure_ramp
@@ -97,7 +98,8 @@ def by_response(
         update = imc_update(covariance, target, temperature=temperature)
     else:
         splines = spline_basis(covariance, target=target)
-        update = relative_entropy_step(covariance, target, splines, temperature=temperature)
+        update = relative_entropy_step(covariance, target, splines, temperature=temperature, response="logarithm")
+        update["change"] = update["change"].where(update["coverage"] == BOTH)  # elsewhere the nearest one is carried on
     update = update.assign({name: step * update[name] for name in ("change", "change_error")})
     return dict(before) | {
         name: with_change(before[name], update, part, temperature=temperature, kind=name)

@@ -145,7 +145,7 @@ def invert(
     Returns
     -------
     tables : by pair; or a `Molecular`, where the reference is a tree. They are those of the iteration with the smallest
-        mean deviation of all kinds (of those with the right pressure, or the nearest to it); not always the last
+        mean deviation of all kinds, times |excess| / (2 errors) of a pressure that is further off; not always the last
     history : dataset on (iteration, pair, r) with `rdf`, `rdf_error`, `energy`, on (iteration, pair) what
         `cgstore.inverse.deviations.agreement` says, `rmsd` and `chi2` among it, and `deviation`, the rmsd of g; on
         (iteration) `pressure` and `pressure_error` in bar. Iteration 0 is the guess; attrs `best`, and `converged`,
@@ -256,12 +256,11 @@ def _agrees(found: _Found, goal: Goal, pressure: float | None) -> bool:
 
 
 def _best(tried: Sequence[_Found], pressure: float | None) -> int:
-    """Return the model with the smallest deviation, of those whose pressure is right or, if none is, the nearest."""
+    """Return the model with the smallest deviation, times |excess| / (2 errors) of its pressure if that is above 1."""
     deviation = np.array([found.deviation for found in tried])
     if pressure is not None:
         excess = np.array([abs(found.pressure - pressure) for found in tried])
-        error = np.array([found.pressure_error for found in tried])
-        deviation[excess > np.fmax(2.0 * error, excess.min())] = np.inf
+        deviation *= np.fmax(excess / [2.0 * found.pressure_error for found in tried], 1.0)
     return int(deviation.argmin())
 
 
