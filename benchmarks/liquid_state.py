@@ -55,7 +55,8 @@ class Data:
         return rows_of_table(self.table, [member.name for member in members_of(part, self.catalog)])
 
     def everything(self):
-        return rows_of_table(self.table, [str(name) for name in self.table.system.values])
+        parts = self.split("between").parts()
+        return rows_of_table(self.table, sorted(m.name for part in parts for m in members_of(part, self.catalog)))
 
 
 def errors(data, out):

@@ -19,8 +19,9 @@ from cgstore.units import BOLTZMANN
 
 WIDTH, REACH = 0.02, 1.0  # nm, of the bins that are compared
 REPLICAS = 4
-SHORT = Sampling(time_step=0.01, equilibrate=1.0, duration=6.0, every=0.2, threads=1)
-LONG = Sampling(time_step=0.01, equilibrate=2.0, duration=20.0, every=0.2, threads=1)
+TRY = Sampling(time_step=0.01, equilibrate=1.0, duration=4.0, every=0.2, threads=1)  # of the simplex
+STEP = Sampling(time_step=0.01, equilibrate=1.0, duration=8.0, every=0.2, threads=1)  # of an iteration
+LONG = Sampling(time_step=0.01, equilibrate=2.0, duration=12.0, every=0.2, threads=1)  # of a comparison
 BOOTSTRAPS = 200
 
 
@@ -34,7 +35,7 @@ class Liquid:
         self.pair = f"{self.kind}-{self.kind}"
         self.reference = rdf_from_blocks(rdf_blocks(self.ds, r_max=REACH, bin_width=WIDTH)).compute()
         self.start = starting_frames(self.ds, REPLICAS)
-        self.half = 0.5 * float(heights(self.start["box"].values).min())
+        self.half = 0.5 * float(heights(self.ds["box"].values).min())
         self.seconds = 0.0
 
     def table(self, sigma, epsilon):
@@ -85,7 +86,7 @@ def measured(reference, g, error):
     return {name: [float(a[n]) for a in values] for n, name in enumerate(names)}
 
 
-def relative_entropy(liquid, sigma, epsilon, iterations=5):
+def relative_entropy(liquid, sigma, epsilon, iterations=4):
     """Return σ and ε of the least relative entropy: ⟨r⁻¹²⟩ and ⟨r⁻⁶⟩ of the reference, by Newton steps.
 
     U = a r⁻¹² − b r⁻⁶ is linear in a and b; ∂S/∂λ = β (⟨B⟩_ref − ⟨B⟩), ∂²S/∂λ² = β² cov B. Shell 2008,
@@ -96,9 +97,9 @@ def relative_entropy(liquid, sigma, epsilon, iterations=5):
         tables = liquid.table(sigma, epsilon)
         cutoff = tables[liquid.pair].cutoff
         wanted = _sums(liquid.ds, cutoff, sigma).mean(axis=0)
-        found = _sums(liquid.run(tables, LONG, seed=step), cutoff, sigma)
+        found = _sums(liquid.run(tables, STEP, seed=step), cutoff, sigma)
         change = BOLTZMANN * liquid.temperature * np.linalg.solve(np.cov(found.T), found.mean(axis=0) - wanted)
-        a, b = np.array([4.0 * epsilon, 4.0 * epsilon]) + change * [1.0, -1.0]
+        a, b = 4.0 * epsilon + change  # U = a (σ/r)¹² − b (σ/r)⁶
         if not (a > 0.0 and b > 0.0):
             break
         new = sigma * (a / b) ** (1.0 / 6.0), b**2 / (4.0 * a)
@@ -119,7 +120,7 @@ def _sums(ds, cutoff, sigma):
     return counts @ np.stack([x**2, -x], 1)
 
 
-def simplex(liquid, evaluations=25):
+def simplex(liquid, evaluations=30):
     """Return σ and ε of the least squared deviation of g, by Nelder and Mead; the same random numbers for all."""
     r, g_ref = liquid.reference["r"].values, liquid.reference["rdf"].values[0]
     count = 0
@@ -127,7 +128,7 @@ def simplex(liquid, evaluations=25):
     def loss(x):
         nonlocal count
         count += 1
-        samples = liquid.run(liquid.table(*np.exp(x)), SHORT)
+        samples = liquid.run(liquid.table(*np.exp(x)), TRY)
         g = rdf_from_blocks(rdf_blocks(samples, r_max=REACH, bin_width=WIDTH)).compute()["rdf"].values[0]
         return float(((g - g_ref) ** 2).mean())
 
@@ -148,7 +149,7 @@ def ibi(liquid, iterations, guess=None):
         temperature=liquid.temperature,
         iterations=iterations,
         guess=guess,
-        sampling=LONG,
+        sampling=STEP,
         progress=lambda n, value, chi2: rmsd.append([value, chi2]),
     )
     liquid.seconds += time.process_time() - begin
@@ -156,37 +157,35 @@ def ibi(liquid, iterations, guess=None):
 
 
 def transfer(store, iterations, only):
-    """Compare all methods on every liquid whose name begins so; the one-shot answer alone on the others."""
-    model, lines = read_model(), []
+    """Compare the network's answer with all others on liquids whose name begins so; without a name, with nothing."""
+    lines = []
     for name, entry in open_catalog(store).items():
         if not name.startswith("simple_liquids") or not name.startswith(only):
             continue
-        liquid = Liquid(entry)
+        liquid, methods = Liquid(entry), {}
+        if only:
+            tables, path = ibi(liquid, iterations)
+            note(methods, "IBI from the PMF", liquid, tables, path=path, runs=len(path))
+            fitted, count = simplex(liquid)
+            note(methods, "simplex", liquid, liquid.table(*fitted), parameters=list(fitted), runs=count)
+            best, path = relative_entropy(liquid, *fitted)
+            note(methods, "relative entropy", liquid, liquid.table(*best), parameters=list(best), path=path)
         begin = time.process_time()
-        answer = invert_pair(entry, (liquid.kind, liquid.kind), model=model)
-        spent = time.process_time() - begin
+        answer = invert_pair(entry, (liquid.kind, liquid.kind), model=read_model())
+        liquid.seconds = time.process_time() - begin
+        print(answer.text(), flush=True)
         guess = liquid.table(answer.sigma, answer.epsilon)
-        line = {"dataset": name, "kind": liquid.kind, "temperature": liquid.temperature, "answer": answer.to_dict()}
-        methods = {"network": {"parameters": [answer.sigma, answer.epsilon], "seconds": spent, "runs": 0}}
-        methods["network"] |= liquid.compare(guess)
-        line["methods"] = methods
-        lines.append(line)
-        print(name, liquid.kind, answer.text(), methods["network"], flush=True)
-        if not only:
-            continue
-        for start, first in (("IBI from the PMF", None), ("IBI from the network", guess)):
-            liquid.seconds = 0.0
-            tables, path = ibi(liquid, iterations, first)
-            methods[start] = {"path": path, "seconds": liquid.seconds, "runs": len(path)} | liquid.compare(tables)
-            print(start, methods[start], flush=True)
-        liquid.seconds = 0.0
-        best, count = simplex(liquid)
-        methods["simplex"] = {"parameters": list(best), "seconds": liquid.seconds, "runs": count}
-        methods["simplex"] |= liquid.compare(liquid.table(*best))
-        print("simplex", methods["simplex"], flush=True)
-        liquid.seconds = 0.0
-        best, path = relative_entropy(liquid, answer.sigma, answer.epsilon)
-        methods["relative entropy"] = {"parameters": list(best), "path": path, "seconds": liquid.seconds,
-                                       "runs": len(path) - 1} | liquid.compare(liquid.table(*best))  # fmt: skip
-        print("relative entropy", methods["relative entropy"], flush=True)
+        note(methods, "network", liquid, guess, parameters=[answer.sigma, answer.epsilon], runs=0)
+        if only:
+            tables, path = ibi(liquid, iterations, guess)
+            note(methods, "IBI from the network", liquid, tables, path=path, runs=len(path))
+        state = {"dataset": name, "kind": liquid.kind, "temperature": liquid.temperature}
+        lines.append(state | {"answer": answer.to_dict(), "methods": methods})
     return lines
+
+
+def note(methods, name, liquid, tables, **known):
+    """Keep what a method found, its time, and how far its g is from that of the liquid."""
+    methods[name] = {**known, "seconds": liquid.seconds} | liquid.compare(tables)
+    liquid.seconds = 0.0
+    print(liquid.name, liquid.kind, liquid.temperature, name, methods[name], flush=True)

@@ -14,7 +14,7 @@ from cgstore.documents import did_you_mean, load_document
 from cgstore.errors import InputError
 from cgstore.feature_tables.storage import open_table, read_published
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_rows
-from cgstore.learn.liquid_model import LiquidModel
+from cgstore.learn.liquid_model import LEVELS, LiquidModel
 from cgstore.learn.liquid_rows import rows_of_table
 from cgstore.learn.liquid_settings import LiquidFit
 from cgstore.learn.liquid_training import Ensemble, train_model
@@ -25,7 +25,7 @@ from cgstore.splits.freezing import lock_path, write_lock
 from cgstore.splits.split import Split, check_leak
 from cgstore.whole_files import write_bytes, write_json
 
-__all__ = ["ensemble_of", "fit_model", "train_liquid"]
+__all__ = ["card_of", "ensemble_of", "fit_model", "train_liquid"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -76,12 +76,21 @@ def train_liquid(fit_file: str | Path, *, store: str | Path, out: str | Path, pr
     table, about = open_table(store, file.model.table), _about(file, split, store)
     model = fit_model(file, split, catalog, table, about=about, tell=note)
     write_arrays(folder / "model.npz", model.arrays())
-    write_json(folder / "card.json", dict(model.about))
+    write_json(folder / "card.json", card_of(model))
     write_rows(folder / "log.csv", log)
     files = {name: digest_of_file(folder / name) for name in _FILES}
     write_json(folder / "lock.json", {"name": file.name, "files": files, "split_digest": split.digest})
     (folder / UNFINISHED).unlink()
     return folder
+
+
+def card_of(model: LiquidModel) -> dict[str, Any]:
+    """Return what is to be known of a model as plain data: what it was made of, and the range that it holds in."""
+    low, high = model.range.state.T.tolist()
+    state = {"rho sigma^3": [low[0], high[0]], "kT / epsilon": [low[1], high[1]]}
+    limits = dict(zip(("nearest neighbour", "deviation of g"), model.range.limits.tolist(), strict=True))
+    widths = {"levels": LEVELS.tolist(), "sigma": model.quantiles[0].tolist(), "epsilon": model.quantiles[1].tolist()}
+    return {**model.about, "range": state, "limits": limits, "half widths": widths}
 
 
 def fit_model(

@@ -42,6 +42,9 @@ def main(folder: Path) -> None:
         axes[3].errorbar(x, 100 * y, 100 * e, fmt="o", ms=3, lw=0.8, color=color, label=name)
     axes[3].axhline(4.4, color=GREY, lw=0.8, ls="--", label="wanted, 4.4 %")
     axes[3].set(xscale="log", yscale="log", xlabel="training systems", ylabel="mean relative error (%)")
+    counts = sorted({line["train"] for line in sizes})
+    axes[3].set_xticks(counts, [f"{count}" for count in counts])
+    axes[3].minorticks_off()
     axes[3].legend(fontsize=7)
     figure.savefig(HERE / "liquid_state.png", dpi=110)
 
