@@ -74,11 +74,7 @@ class ForceProgram(torch.nn.Module):
         }
         for number in range(self.count):
             constants[f"of_{number}"] = torch.nonzero(kind == number)[:, 0]
-            layers = [
-                layer
-                for layer in network.networks[number].children()
-                if isinstance(layer, torch.nn.Linear)
-            ]
+            layers = [layer for layer in network.networks[number].children() if isinstance(layer, torch.nn.Linear)]
             for depth, layer in enumerate(layers):
                 constants[f"weight_{number}_{depth}"] = layer.weight.detach().clone()
                 constants[f"bias_{number}_{depth}"] = layer.bias.detach().clone()
