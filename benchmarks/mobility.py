@@ -40,8 +40,10 @@ PARAMETERS = ("bond_length", "angle", "angle_stiffness", "torsion", "epsilon")
 BASELINES: dict[str, Regression] = {
     "mean": constant, "nearest": nearest, "linear": linear, "gaussian process": gaussian_process
 }  # fmt: skip
-RUN_BASELINES = {"gaussian process": gaussian_process}
-STAGES = ("predict", "learn", "run", "tradeoff")
+NETWORKS = ("network A", "network B")
+METHODS = ("mean", "nearest", "linear", *NETWORKS, "gaussian process")
+RUN = ("linear", *NETWORKS)
+STAGES = ("learn", "predict", "run", "tradeoff")
 GROUPS, CUTOFF, WITHIN = 12, 1.4, 2.0
 RATES = ("alpha", "D_AA", "D_CG", "edge")
 DEEP, LARGE, MIX = (1.2, 1.5), (1.03, 1.06), (0.5, 1.0)
@@ -59,16 +61,18 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     runs = Runs(given.work / "runs.json", sets, given.duration)
     said: dict[str, Any] = {"sets": describe(sets)}
-    if "predict" in given.stages:
-        said["held out"] = compare(near, held_out(near, catalog, range(near.sizes["system"])))
     if "learn" in given.stages:
         said["learning curve"] = learning(near)
+    if "predict" in given.stages:
+        said["held out"] = {}
+        for name in METHODS:
+            said["held out"][name] = compare(near, name, held_out(near, catalog, range(near.sizes["system"]), [name]))
     if "run" in given.stages:
-        rows = spread_rows(near, given.runs)
-        said["runs"] = validate(near, held_out(near, catalog, rows, baselines=RUN_BASELINES), runs, rows)
+        rows = spread_rows(near, given.runs)[::-1]
+        said["runs"] = validate(near, held_out(near, catalog, rows, RUN), runs, rows)
     if "tradeoff" in given.stages:
         rows = spread_rows(near, given.tradeoff + 2)[1:-1]
-        said["tradeoff"] = tradeoff(near, held_out(near, catalog, rows, baselines={}), runs, rows)
+        said["tradeoff"] = tradeoff(near, held_out(near, catalog, rows, NETWORKS), runs, rows)
     if given.json:
         given.json.write_text(json.dumps(said, indent=1) + "\n")
 
@@ -125,15 +129,11 @@ def describe(sets: xr.Dataset) -> dict[str, Any]:
     return {"sets": sets.sizes["system"], "pairs": pairs.sizes["pair"], "molecules": partners[0], "beads": partners[1]}
 
 
-def held_out(
-    near: xr.Dataset, catalog: Catalog, wanted: Sequence[int], *, baselines: dict[str, Regression] | None = None
-) -> dict[str, Any]:
-    """Return potentials (set, r) and rates of wanted sets, by models that have not seen them."""
-    chosen_baselines = BASELINES if baselines is None else baselines
+def held_out(near: xr.Dataset, catalog: Catalog, wanted: Sequence[int], methods: Sequence[str]) -> dict[str, Any]:
+    """Return potentials (set, r) and rates of wanted sets by some methods, of models that have not seen them."""
     names = [str(name) for name in near["system"].values]
-    methods = [*chosen_baselines, "network A", "network B"]
     found: dict[str, Any] = {"u": {name: np.full(near["u"].shape, np.nan) for name in methods}}
-    found |= {rate: {name: np.full((len(names), 2), np.nan) for name in chosen_baselines} for rate in RATES}
+    found |= {rate: {name: np.full((len(names), 2), np.nan) for name in methods} for rate in RATES}
     for number, split in enumerate(folds(names, groups=GROUPS)):
         known = chosen(near, catalog, split.train)
         seen = set(known["system"].values)
@@ -141,48 +141,49 @@ def held_out(
         if not rows:
             continue
         new = near.isel(system=rows)
-        for name, regression in chosen_baselines.items():
-            found["u"][name][rows], _ = predicted_potentials(regression, known, new)
+        for name in methods:
+            if name in NETWORKS:
+                found["u"][name][rows] = network(name, near, catalog, split, new, seed=number)
+                continue
+            found["u"][name][rows], _ = predicted_potentials(BASELINES[name], known, new)
             for rate in RATES:
-                found[rate][name][rows] = np.stack(predicted(regression, known, new, rate), 1)
-        for name in ("network A", "network B"):
-            try:
-                found["u"][name][rows], _ = network(name, near, catalog, split, new, seed=number)
-            except InputError as problem:
-                print(f"  {name}, group {number}: {problem}")
+                found[rate][name][rows] = np.stack(predicted(BASELINES[name], known, new, rate), 1)
     return found
 
 
-def network(
-    name: str, near: xr.Dataset, catalog: Catalog, split: Split, new: xr.Dataset, *, seed: int
-) -> tuple[Float, Float]:
-    """Train a network on the training part of a split and return its potentials of new sets."""
+def network(name: str, near: xr.Dataset, catalog: Catalog, split: Split, new: xr.Dataset, *, seed: int) -> Float:
+    """Train a network on the training part of a split and return its potentials of new sets, NaN without pairs."""
     known = chosen(near, catalog, split.train)
     basis = basis_of(known["u"].values, curve_scale(known))
-    if name == "network A":
-        rows = RowLoader(near, catalog, split.train, batch_size=64, columns=["x", "u"], seed=seed, streams=1).endless()
-    else:
-        rows = PairLoader(near, catalog, split.train, within=WITHIN, seed=seed).endless()
-    return train_potentials(rows, basis, known["x"].values, Network(seed=seed)).predict(new["x"].values)
+    try:
+        if name == "network A":
+            loader = RowLoader(near, catalog, split.train, batch_size=64, columns=["x", "u"], seed=seed, streams=1)
+            rows = loader.endless()
+        else:
+            rows = PairLoader(near, catalog, split.train, within=WITHIN, seed=seed).endless()
+    except InputError as problem:
+        print(f"  {name}, group {seed}: {problem}")
+        return np.full((new.sizes["system"], near.sizes["r"]), np.nan)
+    return train_potentials(rows, basis, known["x"].values, Network(seed=seed)).predict(new["x"].values)[0]
 
 
-def compare(near: xr.Dataset, found: dict[str, Any]) -> dict[str, Any]:
-    """Print how far predictions are off, with errors over sets."""
-    said: dict[str, Any] = {}
-    print("held out: rms of the potential where g > 0.1, kJ/mol, over sets; rms of ln of rates, and of their errors")
-    for name, u in found["u"].items():
-        known = apart(u, near)
-        known = known[np.isfinite(known)]
-        said[name] = {"u": [float(known.mean()), float(known.std(ddof=1) / len(known) ** 0.5)], "sets": len(known)}
-        line = f"  {name:17} u {known.mean():.3f} ± {said[name]['u'][1]:.3f} ({len(known)})"
-        for rate in RATES if name in BASELINES else ():
-            value, error = found[rate][name].T
-            off = np.log(value / near[rate].values)
-            off = off[np.isfinite(off)]
-            rms = float(np.sqrt((off**2).mean()))
-            said[name][rate] = [rms, rms / (2 * len(off)) ** 0.5, float(np.sqrt(np.nanmean((error / value) ** 2)))]
-            line += f", {rate} {rms:.3f} ± {said[name][rate][1]:.3f} (says {said[name][rate][2]:.3f})"
-        print(line, flush=True)
+def compare(near: xr.Dataset, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Print how far the predictions of a method are off, with errors over sets."""
+    known = apart(found["u"][name], near)
+    known = known[np.isfinite(known)]
+    said: dict[str, Any] = {
+        "u": [float(known.mean()), float(known.std(ddof=1) / len(known) ** 0.5)],
+        "sets": len(known),
+    }
+    line = f"  held out, {name:16} u {known.mean():.3f} ± {said['u'][1]:.3f} kJ/mol ({len(known)})"
+    for rate in RATES if name in BASELINES else ():
+        value, error = found[rate][name].T
+        off = np.log(value / near[rate].values)
+        off = off[np.isfinite(off)]
+        rms = float(np.sqrt((off**2).mean()))
+        said[rate] = [rms, rms / (2 * len(off)) ** 0.5, float(np.sqrt(np.nanmean((error / value) ** 2)))]
+        line += f", ln {rate} {rms:.3f} ± {said[rate][1]:.3f} (says {said[rate][2]:.3f})"
+    print(line, flush=True)
     return said
 
 
@@ -193,7 +194,7 @@ def apart(u: Float, sets: xr.Dataset) -> Float:
 
 
 def learning(near: xr.Dataset) -> dict[str, Any]:
-    """Print the held-out error of a Gaussian process against the number of sets it learned from."""
+    """Print the held-out error of a straight line in all parameters against the number of sets it learned from."""
     names = [str(name) for name in near["system"].values]
     entries = dict.fromkeys(names)
     most = len(names) - -(-len(names) // GROUPS)
@@ -204,9 +205,9 @@ def learning(near: xr.Dataset) -> dict[str, Any]:
             known = near.sel(system=[str(member.name) for member in split.train.members(entries)])
             out = {str(rule.system) for rule in split.heldout.rules}
             new = near.isel(system=[n for n, name in enumerate(names) if name.split("/")[0] in out])
-            u, _ = predicted_potentials(gaussian_process, known, new)
+            u, _ = predicted_potentials(linear, known, new)
             off["u"] += apart(u, new).tolist()
-            alpha, _ = predicted(gaussian_process, known, new, "alpha")
+            alpha, _ = predicted(linear, known, new, "alpha")
             off["alpha"] += np.log(alpha / new["alpha"].values).tolist()
         u, alpha = (np.array(off[key])[np.isfinite(off[key])] for key in ("u", "alpha"))
         rms = float(np.sqrt((alpha**2).mean()))
@@ -265,11 +266,11 @@ def validate(near: xr.Dataset, found: dict[str, Any], runs: Runs, rows: Sequence
             "rmsd": [float(one["rdf_rmsd"]), None],
             "alpha": [float(one["alpha"]), float(one["alpha_error"])],
         }
-        for name in ("network A", "network B", "gaussian process"):
+        for name in RUN:
             u = found["u"][name][row]
             if np.isfinite(u).all():
                 line[name] = runs.run(row, near["r"].values, u)
-        alpha, error = found["alpha"]["gaussian process"][row]
+        alpha, error = found["alpha"]["linear"][row]
         d, d_error = line["network A"]["D"]
         ratio = d / alpha / line["D_AA"]
         line["rescaled"] = [
@@ -278,7 +279,7 @@ def validate(near: xr.Dataset, found: dict[str, Any], runs: Runs, rows: Sequence
         ]
         said.append(line)
         print("  " + text(line), flush=True)
-    for name in ("IBI", "gaussian process", "network A", "network B"):
+    for name in ("IBI", *RUN):
         known = [line[name] for line in said if name in line and np.isfinite(line[name]["alpha"][0])]
         if known:
             rmsd, alpha = (np.array([one[key][0] for one in known]) for key in ("rmsd", "alpha"))
@@ -307,7 +308,7 @@ def spread_rows(near: xr.Dataset, number: int) -> list[int]:
 def text(line: dict[str, Any]) -> str:
     """Return a line of a table."""
     parts = [f"{line['system']} D_AA {1e3 * line['D_AA']:.2f}"]
-    for name in ("IBI", "gaussian process", "network A", "network B"):
+    for name in ("IBI", *RUN):
         if name in line:
             rmsd, alpha = line[name]["rmsd"], line[name]["alpha"]
             parts.append(f"{name}: {rmsd[0]:.4f}, α {alpha[0]:.2f} ± {alpha[1]:.2f}")

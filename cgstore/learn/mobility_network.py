@@ -20,8 +20,8 @@ class Network:
 
     hidden: int = 24
     members: int = 8
-    steps: int = 600
-    rate: float = 1e-2
+    steps: int = 200
+    rate: float = 2e-2
     decay: float = 0.03
     seed: int = 0
 

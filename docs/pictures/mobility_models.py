@@ -13,7 +13,7 @@ import numpy as np
 from cgstore.plot.canvas import FONT, canvas, save_figure
 
 HERE = Path(__file__).parent
-KINDS = {"IBI": ("k", "o"), "gaussian process": ("C0", "s"), "network A": ("C2", "^"), "network B": ("C3", "v")}
+KINDS = {"IBI": ("k", "o"), "linear": ("C0", "s"), "network A": ("C2", "^"), "network B": ("C3", "v")}
 
 
 def main(said: dict[str, Any]) -> None:
