@@ -120,7 +120,7 @@ def test_networks_learn_the_structure_and_the_mobility_of_sets_they_have_not_see
     known, new = sets.isel(system=slice(0, 200)), sets.isel(system=slice(200, 300))
     basis = basis_of(known["u"].values, np.full(len(R), 0.01), modes=1)
     catalog = dict.fromkeys(names)
-    how = Network(members=4, steps=400)
+    how = Network(members=4, steps=400, rate=1e-2)
     rows = RowLoader(sets, catalog, split.train, batch_size=64, columns=["x", "u"], streams=1)
     a, spread = train_potentials(rows.endless(), basis, known["x"].values, how).predict(new["x"].values)
     found, truth = -a[:, 0] / SHAPE[0], -new["u"].values[:, 0] / SHAPE[0]
