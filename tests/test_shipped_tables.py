@@ -1,0 +1,59 @@
+"""The tables that ship: they open, they are sealed, and what they hold is physics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgstore.campaigns.campaign import load_campaign
+from cgstore.feature_tables import open_table
+from cgstore.feature_tables.storage import content_digest, read_published, tables
+from cgstore.units import BOLTZMANN
+
+ROOT = Path(__file__).parents[1]
+CATALOGS, CAMPAIGNS = ROOT / "catalogs", ROOT / "ingest" / "campaigns"
+
+
+def column(table, label):
+    """Return one of the parameters (system,)."""
+    return table["parameters"].sel(parameters_parameter=label).values
+
+
+@pytest.mark.parametrize("name", ["lennard_jones", "trimethylpentane"])
+def test_tables_are_what_was_published(name):
+    published = read_published(CATALOGS, name)
+    table = open_table(CATALOGS, name)
+    assert published.digest == content_digest(table.drop_attrs())
+    assert published.rows == table.sizes["system"] == len(set(table["system"].values.tolist()))
+    assert (CATALOGS / "tables" / f"{name}.toml").exists()
+    assert published.bytes < 5e6
+
+
+def test_all_tables_are_listed():
+    assert [item.name for item in tables(CATALOGS)] == ["lennard_jones", "trimethylpentane"]
+
+
+def test_lennard_jones_fluids_are_those_of_the_campaign():
+    table = open_table(CATALOGS, "lennard_jones").load()
+    assert table.sizes["system"] >= 750
+    sweep = load_campaign(CAMPAIGNS / "lennard_jones.toml").sweep
+    sigma, epsilon, temperature = column(table, "sigma"), column(table, "epsilon"), table["temperature"].values
+    for name, values in (("sigma", sigma), ("epsilon", epsilon), ("temperature", temperature)):
+        low, high = sweep.values[name]
+        assert low <= values.min() < low + 0.05 * (high - low)
+        assert high >= values.max() > high - 0.05 * (high - low)
+    r, g = table["rdf_r"].values, table["rdf"].values
+    # Particles meet at the minimum of the potential, nearer where it is hot or dense; flat peaks are noisy.
+    nearest = r[np.nanargmax(g, axis=1)] / sigma
+    clear = np.nanmax(g, axis=1) > 1.4
+    assert clear.mean() > 0.85
+    assert ((nearest > 0.92) & (nearest < 1.25))[clear].all()
+    core = r < 0.75 * sigma[:, None]
+    assert np.nanmax(np.where(core, g, 0)) == 0
+    dilute = (table["number_density"].values * sigma**3 < 0.08) & (BOLTZMANN * temperature > 2 * epsilon)
+    assert dilute.sum() >= 5
+    # At low density g is exp(−u/kT), to first order in the density.
+    shell = (r > 0.9 * sigma[dilute][:, None]) & (r < 1.6 * sigma[dilute][:, None])
+    ratio = (sigma[dilute][:, None] / r) ** 6
+    ideal = np.exp(-4 * epsilon[dilute][:, None] * (ratio**2 - ratio) / (BOLTZMANN * temperature[dilute][:, None]))
+    assert np.sqrt(np.mean((g[dilute] - ideal)[shell] ** 2)) < 0.1
