@@ -190,8 +190,8 @@ def infinite_box(
     Examples
     --------
     >>> value, error = infinite_box(2.0, 0.06, number=125)
-    >>> float(value.round(3)), float(error.round(3))
-    (2.502, 0.113)
+    >>> float(value.round(3)), float(error.round(2))
+    (2.502, 0.11)
     """
     s, uncertainty = stokes_einstein
     part = YEH_HUMMER / (6.0 * np.pi * s) / np.cbrt(np.asarray(number, np.float64))

@@ -80,11 +80,14 @@ def mobility_of(name: str, model: str, samples: xr.Dataset, reference: xr.Datase
     samples : replicas that moved without friction
     reference : what `reference_mobility` gave
     """
-    displacements = [mean_squared_displacement(one).compute() for one in _replicas(samples)]
-    window = _window(displacements)
-    each = xr.concat(
-        [diffusion_coefficient(one, fit=window).compute()["diffusion"] for one in displacements], "replica"
-    )
+    try:
+        displacements = [mean_squared_displacement(one).compute() for one in _replicas(samples)]
+        window = _window(displacements)
+        found = [diffusion_coefficient(one, fit=window).compute()["diffusion"] for one in displacements]
+    except (InputError, PhysicsError) as reason:  # too short a run of the model
+        nothing = math.nan, math.nan, math.nan, math.nan
+        return [Observable(name, model, "diffusion coefficient", "", "nm^2/ps", *nothing, str(reason))]
+    each = xr.concat(found, "replica")
     error = each.std("replica", ddof=1) / np.sqrt(each.sizes["replica"])
     mine = xr.Dataset({"diffusion": each.mean("replica"), "diffusion_error": error}, attrs=dict(displacements[0].attrs))
     alpha = acceleration_factor(mine, reference)
