@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -38,8 +38,8 @@ def run_systems(
     jobs: int = 1,
     scheduler: str | None = None,
     again: bool = False,
-) -> Iterator[Record]:
-    """Run systems and yield their records as they are finished.
+) -> Generator[Record, None, None]:
+    """Run systems and yield their records as they are finished; closed, it stops those that run.
 
     Parameters
     ----------
@@ -66,6 +66,7 @@ def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Re
     """Run systems in processes of this machine; whoever stops listening stops those that have not begun."""
     # Started afresh: engines have threads, which a fork would lose.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())  # of whoever called, such as the workers of a cluster
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_be_stoppable) as pool:
         waiting = iter(items)
         # No more at a time than there are processes: what a pool has taken it does not give back when it is stopped.
@@ -82,7 +83,7 @@ def _in_processes(work: Any, items: Sequence[Planned], jobs: int) -> Iterator[Re
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children() if running else ():
+            for process in set(multiprocessing.active_children()) - others if running else ():
                 process.terminate()
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,14 +91,15 @@ def simulate(
         ingested = store_of.add([record for record in found.values() if not record.failure])
         waiting: list[Record] = []
         steps = run_systems(missing, campaign, place, jobs=threads, scheduler=scheduler, again=retry)
-        for record in steps:
-            fresh.append(record)
-            if progress:
-                progress(campaign.name, len(found) + len(fresh), len(items))
-            waiting += [] if record.failure else [record]
-            if len(waiting) == _TOGETHER:
-                ingested += store_of.add(waiting)
-                waiting = []
+        with closing(steps):  # now, not when nobody remembers the traceback of an interrupt any more
+            for record in steps:
+                fresh.append(record)
+                if progress:
+                    progress(campaign.name, len(found) + len(fresh), len(items))
+                waiting += [] if record.failure else [record]
+                if len(waiting) == _TOGETHER:
+                    ingested += store_of.add(waiting)
+                    waiting = []
         ingested += store_of.add(waiting)
     return _summary(campaign, size, items, list(found.values()), fresh, ingested)
 

@@ -1,6 +1,7 @@
 """A campaign from its file to the store: resumed after any stop, failures marked, on processes and on Dask."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -140,6 +141,26 @@ def test_two_processes_and_two_dask_workers_make_the_same_systems(write_campaign
     assert (done.run, done.ingested) == (3, 3)
     ours, theirs = ([row["parameters"] for row in open_catalog(name).rows()] for name in ("store", "there-store"))
     assert ours == theirs
+
+
+def test_a_campaign_that_is_stopped_leaves_other_processes_of_its_caller_alone(write_campaign):
+    path = write_campaign(systems=4, settings={"equilibration": 10_000})
+    bystander = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    bystander.start()
+
+    def stop(name: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            simulate(path, jobs=2, progress=stop)
+        limit = time.monotonic() + 20
+        while multiprocessing.active_children() != [bystander] and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert multiprocessing.active_children() == [bystander]
+    finally:
+        bystander.kill()
+        bystander.join()
 
 
 def test_a_process_that_is_killed_is_one_message_and_what_was_finished_stays(write_campaign):

@@ -253,7 +253,8 @@ def test_a_missing_engine_says_what_to_install(methane: Methane, monkeypatch: py
 def test_an_interrupt_ends_gromacs_too(methane: Methane) -> None:
     folder = methane("long")
     code = (
-        "import sys; from pathlib import Path; from cgstore.engines.md import *\n"
+        "import signal, sys; from pathlib import Path; from cgstore.engines.md import *\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what runs in the background ignores it
         f"run_md(Path(sys.argv[1]), Conditions(112.0, 1.0, production=10**9, **{SHORT}), engine='gromacs')"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE)
@@ -266,7 +267,10 @@ def test_an_interrupt_ends_gromacs_too(methane: Methane) -> None:
         time.sleep(0.05)
     running = children()
     parent.send_signal(signal.SIGINT)
-    assert b"KeyboardInterrupt" in parent.communicate(timeout=30)[1]
+    try:
+        assert b"KeyboardInterrupt" in parent.communicate(timeout=30)[1]
+    finally:
+        parent.kill()
     assert len(running) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(running[0], 0)
