@@ -14,7 +14,7 @@ import numpy as np
 from cgstore.averages.diffusion import diffusion_coefficient, finite_size_diffusion
 from cgstore.averages.displacement import mean_squared_displacement
 from cgstore.averages.viscosity import shear_viscosity
-from cgstore.learn.mobility_runs import Liquid, start_of
+from cgstore.learn.mobility.runs import Liquid, start_of
 from cgstore.learn.sampler import sample
 from cgstore.tables import Table, table_of
 from cgstore.units import BOLTZMANN

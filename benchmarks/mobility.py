@@ -23,13 +23,13 @@ import cgstore
 from cgstore.errors import CgstoreError, InputError
 from cgstore.feature_tables import build_table, open_table
 from cgstore.ingestion import ingest
-from cgstore.learn.mobility_folds import curve_scale, folds, predicted, predicted_potentials, resolved
-from cgstore.learn.mobility_models import Regression, basis_of, constant, gaussian_process, linear, nearest
-from cgstore.learn.mobility_network import Network, train_potentials
-from cgstore.learn.mobility_pairs import PairLoader, chosen, pairs_of
-from cgstore.learn.mobility_runs import Liquid, simulated
-from cgstore.learn.mobility_sets import sets_of, sets_of_records
-from cgstore.learn.mobility_tradeoff import deepened, mixed, pareto_front, stretched
+from cgstore.learn.mobility.folds import curve_scale, folds, predicted, predicted_potentials, resolved
+from cgstore.learn.mobility.models import Regression, basis_of, constant, gaussian_process, linear, nearest
+from cgstore.learn.mobility.network import Network, train_potentials
+from cgstore.learn.mobility.pairs import PairLoader, chosen, pairs_of
+from cgstore.learn.mobility.runs import Liquid, simulated
+from cgstore.learn.mobility.sets import sets_of, sets_of_records
+from cgstore.learn.mobility.tradeoff import deepened, mixed, pareto_front, stretched
 from cgstore.learn.rows import RowLoader
 from cgstore.splits.split import Catalog, Split
 from cgstore.tables import table_of

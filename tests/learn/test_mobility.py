@@ -10,13 +10,13 @@ from dask.callbacks import Callback
 from cgstore.averages.diffusion import finite_size_diffusion
 from cgstore.errors import InputError, NotFound
 from cgstore.feature_tables.spec import asked_of, spec_of
-from cgstore.learn.mobility_folds import folds, predicted, predicted_potentials, resolved
-from cgstore.learn.mobility_models import basis_of, gaussian_process, linear, nearest
-from cgstore.learn.mobility_network import Network, train_potentials
-from cgstore.learn.mobility_pairs import PairLoader, pairs_of
-from cgstore.learn.mobility_runs import Liquid, Moved, simulated
-from cgstore.learn.mobility_sets import infinite_box, potential_error, sets_of
-from cgstore.learn.mobility_tradeoff import pareto_front, stretched
+from cgstore.learn.mobility.folds import folds, predicted, predicted_potentials, resolved
+from cgstore.learn.mobility.models import basis_of, gaussian_process, linear, nearest
+from cgstore.learn.mobility.network import Network, train_potentials
+from cgstore.learn.mobility.pairs import PairLoader, pairs_of
+from cgstore.learn.mobility.runs import Liquid, Moved, simulated
+from cgstore.learn.mobility.sets import infinite_box, potential_error, sets_of
+from cgstore.learn.mobility.tradeoff import pareto_front, stretched
 from cgstore.learn.rows import RowLoader
 from cgstore.splits.split import Split
 from cgstore.tables import table_of

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgstore.learn.mobility_models import Basis
+from cgstore.learn.mobility.models import Basis
 
 __all__ = ["Network", "PotentialNetwork", "train_potentials"]
 

@@ -32,7 +32,7 @@ def pairs_of(sets: xr.Dataset, *, within: float = 2.0) -> xr.Dataset:
 
     Parameters
     ----------
-    sets : as `cgstore.learn.mobility_sets.sets_of` returns them; one part of a split, or no set is kept out
+    sets : as `cgstore.learn.mobility.sets.sets_of` returns them; one part of a split, or no set is kept out
     within : standard errors of the difference
 
     Returns

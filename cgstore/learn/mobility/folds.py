@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.errors import InputError
-from cgstore.learn.mobility_models import Regression, basis_of
+from cgstore.learn.mobility.models import Regression, basis_of
 from cgstore.splits.split import Split
 
 __all__ = ["curve_scale", "folds", "predicted", "predicted_potentials", "resolved"]
@@ -78,7 +78,7 @@ def predicted(regression: Regression, known: xr.Dataset, new: xr.Dataset, name: 
 
     Parameters
     ----------
-    regression : such as `cgstore.learn.mobility_models.gaussian_process`
+    regression : such as `cgstore.learn.mobility.models.gaussian_process`
     known, new : sets; those that do not know the column are left out of the known ones
     name : of the column: alpha, D_CG, edge …
     """
