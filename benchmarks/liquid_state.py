@@ -24,14 +24,14 @@ from liquid_transfer import transfer
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.feature_tables import open_table
-from cgstore.learn.denoiser import snapshots_of_table, train_denoiser
-from cgstore.learn.liquid_features import Curves, seen
-from cgstore.learn.liquid_fit import ensemble_of, fit_model
-from cgstore.learn.liquid_range import components_of
-from cgstore.learn.liquid_rows import Rows, rows_of_table
-from cgstore.learn.liquid_settings import LiquidFit
-from cgstore.learn.liquid_training import batches_of, train_model
-from cgstore.learn.liquid_validation import CHECKED, score
+from cgstore.learn.liquid.denoiser import snapshots_of_table, train_denoiser
+from cgstore.learn.liquid.features import Curves, seen
+from cgstore.learn.liquid.fit import ensemble_of, fit_model
+from cgstore.learn.liquid.range import components_of
+from cgstore.learn.liquid.rows import Rows, rows_of_table
+from cgstore.learn.liquid.settings import LiquidFit
+from cgstore.learn.liquid.training import batches_of, train_model
+from cgstore.learn.liquid.validation import CHECKED, score
 from cgstore.splits.split import Split, members_of
 
 ROOT = Path(__file__).parents[1]

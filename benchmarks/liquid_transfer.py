@@ -10,8 +10,8 @@ from cgstore.averages.pair import rdf_blocks, rdf_counter, rdf_from_blocks
 from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.learn.inversion import invert
-from cgstore.learn.liquid_asking import invert_pair
-from cgstore.learn.liquid_model import read_model
+from cgstore.learn.liquid.asking import invert_pair
+from cgstore.learn.liquid.model import read_model
 from cgstore.learn.sampler import sample, starting_frames
 from cgstore.learn.settings import Sampling
 from cgstore.tables import table_of

@@ -24,8 +24,8 @@ def invert(
 ) -> None:
     """Estimate sigma and epsilon of a pair from its g(r), with errors, and say when the model cannot know."""
     from cgstore.catalog import open_catalog
-    from cgstore.learn.liquid_asking import invert_pair
-    from cgstore.learn.liquid_model import SHIPPED, read_model
+    from cgstore.learn.liquid.asking import invert_pair
+    from cgstore.learn.liquid.model import SHIPPED, read_model
 
     path = model or SHIPPED
     trained = read_model(path / "model.npz" if path.is_dir() else path)

@@ -42,7 +42,7 @@ def train(
 ) -> None:
     """Train a potential; a fit that was interrupted goes on exactly where it was."""
     from cgstore.learn import train, train_liquid
-    from cgstore.learn.liquid_settings import is_liquid_fit
+    from cgstore.learn.liquid.settings import is_liquid_fit
 
     with shell.progress() as progress:
         folder = (train_liquid if is_liquid_fit(file) else train)(
@@ -62,7 +62,7 @@ def validate(
     The answer is kept in the folder of the fit, and validation.html there is a page of all parts that were asked about.
     """
     from cgstore.learn import validate, validate_liquid
-    from cgstore.learn.liquid_settings import is_liquid_fit
+    from cgstore.learn.liquid.settings import is_liquid_fit
     from cgstore.report import write_fit_page
 
     if is_liquid_fit(fit):

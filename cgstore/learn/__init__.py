@@ -22,9 +22,9 @@ _HOMES = {
     "Split": "cgstore.splits.split",
     "TrainingSet": "cgstore.learn.trainset",
     "train": "cgstore.learn.fit",
-    "train_liquid": "cgstore.learn.liquid_fit",
+    "train_liquid": "cgstore.learn.liquid.fit",
     "validate": "cgstore.learn.validation",
-    "validate_liquid": "cgstore.learn.liquid_validation",
+    "validate_liquid": "cgstore.learn.liquid.validation",
 }
 
 

@@ -1,7 +1,6 @@
 """A fit: from FIT.toml and a store to a folder with a trained potential, its baseline, and what both were made of."""
 
 import contextlib
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,24 +17,23 @@ from cgstore.averages.spec import Spec, load_spec
 from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
-from cgstore.errors import InputError, IntegrityError, PhysicsError
+from cgstore.errors import InputError, PhysicsError
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.atomic_files import network_arrays
 from cgstore.learn.beginning import begin_as_pairs, model_of
 from cgstore.learn.drawing import Potential, StatePoint
+from cgstore.learn.fit_training import CHECKPOINT, train_on_averages, train_on_forces
 from cgstore.learn.folder import PAIR_PART, UNFINISHED, finished, read_lock, write_arrays, write_tables
 from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
-from cgstore.learn.log import Log
 from cgstore.learn.potential import PairNetwork
 from cgstore.learn.settings import BaselineTable, FitFile
 from cgstore.learn.source import inputs_of, spread_frames, temperature_of
-from cgstore.learn.structural import Place, train_structure
 from cgstore.learn.trainset import FILE as TRAINSET
 from cgstore.learn.trainset import TrainingSet, pinned_parts
 from cgstore.provenance import digest_of_file
 from cgstore.splits.freezing import changes_of_meaning, lock_path, write_lock
-from cgstore.splits.split import Catalog, Member, PartName, Selection, Split, check_leak
+from cgstore.splits.split import Catalog, Member, Selection, Split, check_leak
 from cgstore.tables import Table
 from cgstore.whole_files import write_bytes, write_json
 
@@ -44,7 +42,6 @@ __all__ = ["Ingredients", "gather", "reference_of", "train"]
 Progress = Callable[[str, int, int], None]
 
 _RESULTS = ("weights.npz", "potential.nc")
-_CHECKPOINT = ".checkpoint.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,15 +110,17 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     check_leak(parts.split, parts.catalog)
     if _finished_before(folder, parts):
         return folder
-    seed = parts.file.seed
-    loaders = {part.part: Loader(parts.catalog, part, batch_size=1, seed=seed) for part in _readable(parts.split)}
+    loaders = {part.part: _loader(parts, part) for part in _readable(parts.split)}
     points = {part: _state_points(parts, loader) for part, loader in loaders.items()}
     _check_baseline(parts.file, loaders["train"])
     model = model_of(parts.file, points["train"], loaders["train"].types)
     _begin(folder, parts, loaders["train"])
     with _one_thread():
         _begin_as_pairs(folder, parts, model, loaders["train"], points["train"], tell)
-        _train_network(folder, parts.file, model, points, tell)
+        if parts.file.training.loss == "forces":
+            train_on_forces(folder, parts.file, model, loaders, points, tell)
+        else:
+            train_on_averages(folder, parts.file, model, points, tell)
     models = {"network": model.tables()} if isinstance(model, PairNetwork) else {PAIR_PART: model.pair_part()}
     if parts.file.baseline is not None:
         models[parts.file.baseline.method] = _baseline(
@@ -134,6 +133,14 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
 def _readable(split: Split) -> list[Selection]:
     """Return the parts that a fit reads: train, and validation if there is one."""
     return [split.train, split.validation] if split.validation.rules else [split.train]
+
+
+def _loader(parts: Ingredients, part: Selection) -> Loader:
+    """Return the loader of a part, of forces where these are matched."""
+    asked, seed = parts.file.training, parts.file.seed
+    if asked.loss != "forces":
+        return Loader(parts.catalog, part, batch_size=1, seed=seed)
+    return Loader(parts.catalog, part, batch_size=asked.batch_size, variables=["position", "force"], seed=seed)
 
 
 @contextlib.contextmanager
@@ -157,7 +164,7 @@ def _finished_before(folder: Path, parts: Ingredients) -> bool:
         raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
     if done:
         read_lock(folder)
-    elif not any((folder / name).exists() for name in (TRAINSET, _CHECKPOINT)):
+    elif not any((folder / name).exists() for name in (TRAINSET, CHECKPOINT)):
         return False  # stopped before it began to train
     if changed := _changes(folder, parts):
         lines = "\n".join(f"  {line}" for line in changed)
@@ -266,79 +273,10 @@ def _begin_as_pairs(
 ) -> None:
     """Let a network of atoms begin as pair potentials where that is wanted; a begun training is beyond that."""
     kind = parts.file.potential.start
-    if kind == "prior" or (folder / _CHECKPOINT).is_file() or not isinstance(model, AtomicNetwork):
+    if kind == "prior" or (folder / CHECKPOINT).is_file() or not isinstance(model, AtomicNetwork):
         return
     references = [reference_of(parts.catalog, member, parts.spec) for member in loader.members]
     begin_as_pairs(model, parts.file, points, references, lambda done, total: tell(f"start, {kind}", done, total))
-
-
-def _train_network(
-    folder: Path, file: FitFile, model: Potential, points: dict[PartName, list[StatePoint]], tell: Progress
-) -> None:
-    """Train, keeping log and checkpoint in the folder."""
-    watched = points.get("validation", [])
-    everything = [*points["train"], *watched]
-    log = Log(folder / "log.csv", [point.name for point in everything])
-    place = _read_checkpoint(folder / _CHECKPOINT, model, everything)
-    if place is not None:
-        log.go_back(place.round)
-
-    def keep(now: Place) -> None:
-        tell("network", now.round, file.training.rounds)
-        _write_checkpoint(folder / _CHECKPOINT, now)
-
-    rows = train_structure(
-        model,
-        points["train"],
-        watched=watched,
-        sampling=file.sampling.sampling(),
-        training=file.training.training(file.potential.kind),
-        seed=file.seed,
-        place=place,
-        on_round=keep,
-    )
-    for row in rows:
-        log.add(row)
-    log.save_curves(folder / "training.nc", title=file.name)
-
-
-def _write_checkpoint(path: Path, place: Place) -> None:
-    """Keep the beginning of a round."""
-    arrays: dict[str, NDArray[Any]] = {"round": np.array(place.round), "best_loss": np.array(place.best_loss)}
-    arrays |= {f"parameter_{n}": value.numpy() for n, value in enumerate(place.parameters)}
-    arrays |= {f"best_{n}": value.numpy() for n, value in enumerate(place.best)}
-    arrays |= {"best_round": np.array(place.best_round)}
-    arrays |= {f"memory_{n}": value.numpy() for n, value in enumerate(place.memory)}
-    arrays |= {f"start_{n}": start["position"].values for n, start in enumerate(place.starts)}
-    write_arrays(path, arrays)
-
-
-def _read_checkpoint(path: Path, model: Potential, points: Sequence[StatePoint]) -> Place | None:
-    """Return the place to go on, if there is one."""
-    if not path.is_file():
-        return None
-    count = len(list(model.parameters()))
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return Place(
-                round=int(kept["round"]),
-                parameters=tuple(torch.from_numpy(kept[f"parameter_{n}"]) for n in range(count)),
-                starts=tuple(
-                    point.start.assign(position=point.start["position"].copy(data=kept[f"start_{n}"]))
-                    for n, point in enumerate(points)
-                ),
-                best=tuple(torch.from_numpy(kept[f"best_{n}"]) for n in range(count)),
-                best_loss=float(kept["best_loss"]),
-                best_round=int(kept["best_round"]),
-                memory=tuple(torch.from_numpy(kept[f"memory_{n}"]) for n in range(_remembered(kept.files))),
-            )
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise IntegrityError(f"{path}: no checkpoint of this fit: {error}; remove it to begin again") from error
-
-
-def _remembered(names: Sequence[str]) -> int:
-    """Return how many tensors of memory a checkpoint has."""
-    return sum(name.startswith("memory_") for name in names)
 
 
 def _baseline(
@@ -369,5 +307,5 @@ def _finish(folder: Path, parts: Ingredients, model: Potential, models: dict[str
     write_tables(folder / "potential.nc", models, {"name": name, "split_digest": parts.split.digest})
     files = [*parts.texts, "split.lock", TRAINSET, *_RESULTS]
     write_json(folder / "lock.json", {"name": name, "files": {name: digest_of_file(folder / name) for name in files}})
-    (folder / _CHECKPOINT).unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     (folder / UNFINISHED).unlink()

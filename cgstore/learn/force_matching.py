@@ -87,7 +87,7 @@ def train_forces(
     patience : looks without a better potential, after which it ends; 0: never
     inputs : what an `AtomicNetwork` is told of each dataset, by name
     place : where to go on; from the beginning by default
-    on_place : is given the place at each look and at the end
+    on_place : is given the place at each look and at the end, after the row of that step
 
     Raises
     ------
@@ -109,7 +109,8 @@ def train_forces(
         place = ForcePlace(0, loader.state_dict(), start, zero, zero, start)
     set_parameters(parameters, place.parameters)
     loader.load_state_dict(place.loader)
-    for batch in loader.endless() if place.step < steps else ():
+    ended = place.step == steps or (patience and place.step - place.best_step >= patience * every)
+    for batch in () if ended else loader.endless():
         loss = _loss(model, loader, batch, inputs)
         # Forces know nothing of the constant of an energy.
         slopes = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
@@ -121,9 +122,9 @@ def train_forces(
         best = held is not None and held < place.best_error
         if best:
             place = place._replace(best=place.parameters, best_error=float(held or 0.0), best_step=number)
+        yield ForceUpdate(number, float(loss.detach()) ** 0.5, held, best, time.perf_counter() - begin)
         if look and on_place is not None:
             on_place(place)
-        yield ForceUpdate(number, float(loss.detach()) ** 0.5, held, best, time.perf_counter() - begin)
         if number == steps or (patience and look and number - place.best_step >= patience * every):
             break
     if validation is not None and place.best_step:

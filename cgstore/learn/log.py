@@ -9,13 +9,34 @@ import numpy as np
 import xarray as xr
 
 from cgstore.learn.folder import write_dataset, write_rows
+from cgstore.learn.force_matching import ForceUpdate
 from cgstore.learn.structural import Update
 
-__all__ = ["Log"]
+__all__ = ["ForceLog", "Log"]
 
 
-class Log:
-    """The rows of log.csv; a log that is there already is continued.
+class _Rows:
+    """The rows of log.csv; a log that is there already is continued."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.rows = list(csv.DictReader(file))
+        self._before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
+
+    def save(self) -> None:
+        """Write all rows."""
+        write_rows(self.path, self.rows)
+
+    def _column(self, name: str) -> list[float]:
+        """Return a column as numbers."""
+        return [float(row[name]) for row in self.rows]
+
+
+class Log(_Rows):
+    """The log of a training on averages.
 
     Parameters
     ----------
@@ -24,12 +45,8 @@ class Log:
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self.path, self.names = path, list(names)
-        self.rows: list[dict[str, Any]] = []
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = list(csv.DictReader(file))
-        self._before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
+        super().__init__(path)
+        self.names = list(names)
 
     def go_back(self, round: int) -> None:
         """Forget the rows from the beginning of a round on."""
@@ -47,7 +64,7 @@ class Log:
         for name, loss, rmsd, effective in zip(self.names, update.loss, update.rmsd, update.effective, strict=True):
             row |= {f"loss {name}": loss, f"rmsd {name}": rmsd, f"effective {name}": effective}
         self.rows.append(row)
-        write_rows(self.path, self.rows)
+        self.save()
 
     def save_curves(self, path: Path, *, title: str) -> None:
         """Write `loss (iteration)`, `part_loss (part, iteration)` the smallest `effective (iteration)` as netCDF."""
@@ -65,6 +82,50 @@ class Log:
         )
         write_dataset(path, ds)
 
-    def _column(self, name: str) -> list[float]:
-        """Return a column as numbers."""
-        return [float(row[name]) for row in self.rows]
+
+class ForceLog(_Rows):
+    """The log of a force matching: of each step the error of its batch, and of each round that of validation data.
+
+    Parameters
+    ----------
+    path : of the file
+    steps : in a round
+    """
+
+    def __init__(self, path: Path, steps: int) -> None:
+        super().__init__(path)
+        self.steps = steps
+
+    def go_back(self, step: int) -> None:
+        """Forget the rows after a step."""
+        self.rows = [row for row in self.rows if int(row["step"]) <= step]
+
+    def add(self, update: ForceUpdate) -> None:
+        """Take one more row; `save` writes it."""
+        self.rows.append(
+            {
+                "round": (update.step - 1) // self.steps,
+                "step": update.step,
+                "best": int(update.best),
+                "seconds": round(self._before + update.seconds, 3),
+                "force error train": update.error,
+                "force error validation": "" if update.held is None else update.held,
+            }
+        )
+
+    def save_curves(self, path: Path, *, title: str) -> None:
+        """Write the mean square error of each round as `loss (iteration)`, beside validation data if there are any."""
+        square = np.array(self._column("force error train")) ** 2
+        last = [n for n, row in enumerate(self.rows) if int(row["step"]) % self.steps == 0 or row is self.rows[-1]]
+        mean = np.array([part.mean() for part in np.split(square, np.array(last[:-1], int) + 1)])
+        attrs = {"units": "(kJ/mol/nm)^2", "long_name": "mean squared error of forces"}
+        ds = xr.Dataset(
+            {"loss": ("iteration", mean, attrs)},
+            coords={"iteration": np.array([int(self.rows[n]["step"]) for n in last], np.int32)},
+            attrs={"name": title},
+        )
+        held = [self.rows[n]["force error validation"] for n in last]
+        if all(value != "" for value in held):
+            both = np.stack([mean, np.array(held, np.float64) ** 2])
+            ds = ds.assign(part_loss=(("part", "iteration"), both, attrs)).assign_coords(part=["train", "validation"])
+        write_dataset(path, ds)

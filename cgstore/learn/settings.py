@@ -13,6 +13,7 @@ from cgstore.documents import Document, Length, Time
 __all__ = [
     "BaselineTable",
     "FitFile",
+    "Loss",
     "Method",
     "PotentialTable",
     "Sampling",
@@ -26,6 +27,7 @@ __all__ = [
 
 Method = Literal["newton", "frames", "adam"]
 Start = Literal["prior", "pmf", "ibi", "imc"]
+Loss = Literal["chi2", "sse", "forces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ class SamplingTable(Document):
 
 
 class TrainingTable(Document):
-    """`[training]`: how the potential is moved; `floor` is added in square to the errors of the reference."""
+    """`[training]`: how the potential is moved; `floor` is added in square to the errors of the reference.
+
+    With `loss = "forces"` a round is `steps` batches of `batch_size` frames, and Adam moves with each.
+    """
 
     rounds: Annotated[int, Field(ge=2)] = 9
     steps: PositiveInt = 2
@@ -119,11 +124,28 @@ class TrainingTable(Document):
     method: Method | None = None  # frames for atomic networks, newton for pair networks
     rate: PositiveFloat = 1e-3
     patience: NonNegativeInt = 0
-    loss: Literal["chi2", "sse"] = "chi2"  # in units of the errors of the reference, or all bins alike
+    loss: Loss = "chi2"  # in units of the errors of the reference, all bins alike, or of forces on the particles
+    batch_size: PositiveInt = 8  # of forces
+
+    @model_validator(mode="after")
+    def _says_what_its_loss_needs(self) -> "TrainingTable":
+        """Refuse settings that the loss has no use for, and forces without a length."""
+        given = self.model_fields_set
+        if self.loss != "forces":
+            if "batch_size" in given:
+                raise ValueError('batch_size is for loss = "forces"')
+            return self
+        if useless := sorted(given & {"effective", "damping", "iterations", "floor", "method"}):
+            raise ValueError(f'{", ".join(useless)}: loss = "forces" has no use for it; batches of Adam have a rate')
+        if not {"rounds", "steps"} <= given:
+            raise ValueError(
+                'loss = "forces" needs rounds and steps: how many batches in each round, such as 40 and 50'
+            )
+        return self
 
     def training(self, kind: str) -> Training:
-        """Return what the trainer takes for a potential of this kind."""
-        given = self.model_dump(exclude={"floor", "loss"})
+        """Return what the trainer on averages takes for a potential of this kind."""
+        given = self.model_dump(exclude={"floor", "loss", "batch_size"})
         return Training(**given | {"method": self.method or ("frames" if kind == "atomic" else "newton")})
 
 

@@ -18,7 +18,7 @@ from cgstore.frames import Frames
 from cgstore.learn import Loader, feature_keys, fit
 from cgstore.learn.fit import train
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, read_tables
-from cgstore.learn.liquid_settings import is_liquid_fit
+from cgstore.learn.liquid.settings import is_liquid_fit
 from cgstore.learn.log import Log
 from cgstore.learn.settings import FitFile
 from cgstore.learn.validation import validate

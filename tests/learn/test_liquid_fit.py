@@ -12,8 +12,8 @@ from cgstore.errors import InputError
 from cgstore.feature_tables import build_table
 from cgstore.learn import train_liquid, validate_liquid
 from cgstore.learn.folder import UNFINISHED
-from cgstore.learn.liquid_model import read_model
-from cgstore.learn.liquid_settings import LiquidFit
+from cgstore.learn.liquid.model import read_model
+from cgstore.learn.liquid.settings import LiquidFit
 from cgstore.splits.split import Split
 
 ROOT = Path(__file__).parents[2]

@@ -9,13 +9,13 @@ import xarray as xr
 
 from cgstore.cli.app import main
 from cgstore.errors import InputError, IntegrityError, PhysicsError
-from cgstore.learn.denoiser import Snapshots, snapshots_of_table, train_denoiser
-from cgstore.learn.liquid_features import SCALINGS, Curves, contact_distance, noisier, seen
-from cgstore.learn.liquid_model import LEVELS, SHIPPED, calibrated, read_model
-from cgstore.learn.liquid_rows import Rows, rows_of_table
-from cgstore.learn.liquid_settings import is_liquid_fit
-from cgstore.learn.liquid_training import Ensemble, batches_of, deviations, train_model
-from cgstore.learn.liquid_validation import CHECKED, LiquidValidation, score
+from cgstore.learn.liquid.denoiser import Snapshots, snapshots_of_table, train_denoiser
+from cgstore.learn.liquid.features import SCALINGS, Curves, contact_distance, noisier, seen
+from cgstore.learn.liquid.model import LEVELS, SHIPPED, calibrated, read_model
+from cgstore.learn.liquid.rows import Rows, rows_of_table
+from cgstore.learn.liquid.settings import is_liquid_fit
+from cgstore.learn.liquid.training import Ensemble, batches_of, deviations, train_model
+from cgstore.learn.liquid.validation import CHECKED, LiquidValidation, score
 from cgstore.units import BOLTZMANN
 
 R = 0.25 + 0.005 * np.arange(251)

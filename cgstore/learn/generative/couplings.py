@@ -67,7 +67,7 @@ class Coupling(torch.nn.Module):
         ----------
         moved, given : numbers of coordinates, disjoint
         periodic : (coordinate,) whether it is an angle
-        latent : number of latent variables, which every layer is given
+        latent : number of latent variables that the layer is given, the first ones
         hidden : sizes of the layers of its network
         pieces : of the splines; 0 for a layer that only stretches and shifts
         """
@@ -75,25 +75,45 @@ class Coupling(torch.nn.Module):
         self.register_buffer("moved", moved)
         self.register_buffer("given", given)
         self.register_buffer("periodic", periodic[given])
-        self.circular, self.pieces = bool(periodic[moved].all()), pieces
+        self.circular, self.pieces, self.latent = bool(periodic[moved].all()), pieces, latent
         inputs = len(given) + int(periodic[given].sum()) + latent
         bent = spline_parameters(pieces, circular=self.circular) if pieces else 0
         self.each = bent + (1 if self.circular else 2)
         self.net = network(inputs, hidden, self.each * len(moved), quiet=0.0)
 
-    def forward(self, x: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return moved coordinates and the logarithm of the volume: (sample, coordinate), (sample,)."""
-        seen = torch.cat([features(x[:, self.given], self.periodic), z], dim=-1)
+    def forward(
+        self, x: torch.Tensor, z: torch.Tensor, *, inverse: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Move coordinates, or move them back.
+
+        Returns
+        -------
+        (sample, coordinate) on the other side, and the logarithm of the volume (sample,) of moving them forth
+        """
+        seen = torch.cat([features(x[:, self.given], self.periodic), z[:, : self.latent]], dim=-1)
         said = self.net(seen).unflatten(-1, (len(self.moved), self.each))
-        old, volume = x[:, self.moved], x.new_zeros(len(x))
-        if self.circular:
-            new = wrapped(old + said[..., 0])
+        old = x[:, self.moved]
+        if inverse:
+            new, volume = self._bent(old, said, inverse=True)
+            new, stretched = self._stretched(new, said, inverse=True)
         else:
-            stretch = _STRETCH * torch.tanh(said[..., 0] / _STRETCH)
-            new, volume = old * stretch.exp() + said[..., 1], stretch.sum(dim=-1)
-        if self.pieces:
-            reach = math.pi if self.circular else _REACH
-            raw = said[..., 1:] if self.circular else said[..., 2:]
-            new, slope = rational_quadratic(new, raw, reach=reach, circular=self.circular)
-            volume = volume + slope.sum(dim=-1)
-        return x.index_copy(1, self.moved, new), volume
+            new, stretched = self._stretched(old, said, inverse=False)
+            new, volume = self._bent(new, said, inverse=False)
+        return x.index_copy(1, self.moved, new), volume + stretched
+
+    def _stretched(self, x: torch.Tensor, said: torch.Tensor, *, inverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn angles; stretch and shift other coordinates."""
+        if self.circular:
+            return wrapped(x - said[..., 0] if inverse else x + said[..., 0]), x.new_zeros(len(x))
+        stretch = _STRETCH * torch.tanh(said[..., 0] / _STRETCH)
+        new = (x - said[..., 1]) * (-stretch).exp() if inverse else x * stretch.exp() + said[..., 1]
+        return new, stretch.sum(dim=-1)
+
+    def _bent(self, x: torch.Tensor, said: torch.Tensor, *, inverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bend coordinates by splines, where there are any."""
+        if not self.pieces:
+            return x, x.new_zeros(len(x))
+        reach = math.pi if self.circular else _REACH
+        raw = said[..., 1:] if self.circular else said[..., 2:]
+        new, slope = rational_quadratic(x, raw, reach=reach, circular=self.circular, inverse=inverse)
+        return new, slope.sum(dim=-1)

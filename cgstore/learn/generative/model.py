@@ -11,6 +11,7 @@ __all__ = ["Architecture", "Decoder", "Encoder", "Model", "model_of"]
 
 _IMAGES = 4  # of a wrapped normal, on each side: enough for the widest one
 _WIDEST = 3.0  # radians: a wrapped normal of this width is uniform to 2 %
+_UNFOLDED = 1.5  # radians per unit of z, where coordinates are given by z: N(0, 1) is then over the whole circle
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -26,12 +27,14 @@ class Architecture:
     width: float = 1.0  # of those coordinates at first
     turn: float = 1.0  # width of angles at first, radians
     spread: float = 1.0  # how far means follow z at first
+    by_latent: int = 0  # so many coordinates, the first ones, are given by z alone, and z speaks through them; 0: all are
 
 
 class Decoder(torch.nn.Module):
     """q(x|z): a Gaussian whose mean and width depend on z, wrapped where coordinates are angles, then coupling layers.
 
-    Without layers this is the decoder N(μ(z), σ²(z)) as published.
+    Without layers this is the decoder N(μ(z), σ²(z)) as published. With `by_latent`, z gives the mean and width of the
+    first coordinates, which no layer moves; all others depend on these and not on z.
     """
 
     periodic: torch.Tensor
@@ -40,47 +43,79 @@ class Decoder(torch.nn.Module):
         """Make a decoder of coordinates, of which some are angles: (coordinate,)."""
         super().__init__()
         self.register_buffer("periodic", periodic)
-        size = len(periodic)
-        self.base = network(shape.latent, shape.hidden, 2 * size, quiet=shape.spread)
+        self.led = shape.by_latent or len(periodic)
+        width = torch.where(periodic, math.log(shape.turn), math.log(shape.width))
+        self.base = network(shape.latent, shape.hidden, 2 * self.led, quiet=shape.spread)
         last = self.base[-1]
         assert isinstance(last, torch.nn.Linear)
         with torch.no_grad():
-            last.bias[size:] = torch.where(periodic, math.log(shape.turn), math.log(shape.width))
-            last.weight[size:] *= 0.1
+            last.bias[self.led :] = width[: self.led]
+            last.weight[self.led :] *= 0.1
+        rest = torch.where(periodic, math.log(_WIDEST), width)[self.led :]
+        self.rest = torch.nn.Parameter(torch.stack([torch.zeros_like(rest), rest]))
+        self.direct = min(shape.by_latent, shape.latent)
         self.layers = torch.nn.ModuleList(_layers(periodic, shape))
 
     def forward(self, z: torch.Tensor, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw one x for each z: (sample, coordinate) and log q(x|z) (sample,)."""
-        mean, log_width = self.base(z).chunk(2, dim=-1)
-        log_width = torch.where(self.periodic, log_width.clamp(max=math.log(_WIDEST)), log_width)
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-        step = log_width.exp() * noise
+        mean, log_width = self._base(z)
+        step = log_width.exp() * torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         x = torch.where(self.periodic, wrapped(mean + step), mean + step)
-        log_q = torch.where(
-            self.periodic, _log_wrapped(step, log_width), -0.5 * noise**2 - log_width - 0.5 * _LOG_2PI
-        ).sum(dim=-1)
+        log_q = self._log_base(step, log_width).sum(dim=-1)
         for layer in self.layers:
             x, volume = layer(x, z)
             log_q = log_q - volume
         return x, log_q
 
+    def log_density(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Return log q(x|z) of any x, by moving it back through all layers: (sample,)."""
+        volume = x.new_zeros(len(x))
+        for layer in reversed(self.layers):
+            x, own = layer(x, z, inverse=True)
+            volume = volume + own
+        mean, log_width = self._base(z)
+        log_q: torch.Tensor = self._log_base(x - mean, log_width).sum(dim=-1) - volume
+        return log_q
+
+    def _base(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return means and logarithms of widths before any layer: (sample, coordinate) each."""
+        mean, log_width = self.base(z).chunk(2, dim=-1)
+        if self.direct:  # spread over the circle from the start, where networks know of no circle
+            beyond = torch.nn.functional.pad(_UNFOLDED * z[:, : self.direct], (0, self.led - self.direct))
+            mean = mean + beyond
+        rest = self.rest[:, None].expand(-1, len(z), -1)
+        mean, log_width = torch.cat([mean, rest[0]], dim=-1), torch.cat([log_width, rest[1]], dim=-1)
+        return mean, torch.where(self.periodic, log_width.clamp(max=math.log(_WIDEST)), log_width)
+
+    def _log_base(self, step: torch.Tensor, log_width: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of the density of steps from the means: (sample, coordinate)."""
+        line = _log_normal(step * torch.exp(-log_width)) - log_width
+        return torch.where(self.periodic, _log_wrapped(step, log_width), line)
+
 
 class Encoder(torch.nn.Module):
-    """r(z|x): a Gaussian whose mean and width depend on x."""
+    """r(z|x): a Gaussian whose mean and width depend on x, or only on the coordinates that z gives."""
 
     periodic: torch.Tensor
 
     def __init__(self, periodic: torch.Tensor, shape: Architecture) -> None:
         """Make an encoder of coordinates, of which some are angles: (coordinate,)."""
         super().__init__()
-        self.register_buffer("periodic", periodic)
-        inputs = len(periodic) + int(periodic.sum())
+        self.seen = shape.by_latent or len(periodic)
+        self.register_buffer("periodic", periodic[: self.seen])
+        inputs = self.seen + int(self.periodic.sum())
         self.net = network(inputs, shape.hidden, 2 * shape.latent, quiet=0.1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and logarithm of the width of z: (sample, latent) each."""
-        mean, log_width = self.net(features(x, self.periodic)).chunk(2, dim=-1)
+        mean, log_width = self.net(features(x[:, : self.seen], self.periodic)).chunk(2, dim=-1)
         return mean, log_width
+
+    def draw(self, x: torch.Tensor, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw one z for each x: (sample, latent) and log r(z|x) (sample,)."""
+        mean, log_width = self(x)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        return mean + log_width.exp() * noise, (_log_normal(noise) - log_width).sum(dim=-1)
 
     def log_density(self, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Return log r(z|x): (sample,)."""
@@ -110,6 +145,15 @@ class Model(torch.nn.Module):
         x, log_q = self.decoder(z, generator)
         return z, x, log_q + _log_normal(z).sum(dim=-1) - self.encoder.log_density(z, x)
 
+    def log_ratio(self, x: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Return log q(x|z) + log q(z) − log r(z|x) of any x, with one z drawn from r for each: (sample,).
+
+        Its exponential is q(x) on average; itself it is below log q(x) on average.
+        """
+        z, log_r = self.encoder.draw(x, generator)
+        ratio: torch.Tensor = self.decoder.log_density(x, z) + _log_normal(z).sum(dim=-1) - log_r
+        return ratio
+
 
 def model_of(periodic: torch.Tensor, shape: Architecture, *, seed: int, dtype: torch.dtype = torch.float32) -> Model:
     """Return a model with random weights, the same ones for the same seed."""
@@ -120,30 +164,29 @@ def model_of(periodic: torch.Tensor, shape: Architecture, *, seed: int, dtype: t
 
 def _layers(periodic: torch.Tensor, shape: Architecture) -> list[Coupling]:
     """Return the coupling layers: angles given angles, then all others given angles, then halves of the others."""
-    angles, lines = torch.nonzero(periodic).ravel(), torch.nonzero(~periodic).ravel()
-    nothing = angles[:0]
+    numbers = torch.arange(len(periodic))
+    led, free = numbers[: shape.by_latent], numbers >= shape.by_latent
+    angles, lines = numbers[periodic & free], numbers[~periodic & free]
     pairs = []
     for _ in range(shape.rounds):
         pairs += [(angles[0::2], angles[1::2]), (angles[1::2], angles[0::2])]
-    if shape.rounds and len(angles):
+    if shape.rounds and len(angles) + len(led):
         pairs.append((lines, angles))
     for _ in range(shape.rounds):
         pairs += [(lines[0::2], torch.cat([angles, lines[1::2]])), (lines[1::2], torch.cat([angles, lines[0::2]]))]
-    made = []
-    for moved, given in pairs:
-        if len(moved):
-            pieces = shape.pieces if periodic[moved].all() or shape.bend_lines else 0
-            made.append(
-                Coupling(
-                    moved,
-                    given if len(given) else nothing,
-                    periodic,
-                    latent=shape.latent,
-                    hidden=shape.hidden,
-                    pieces=pieces,
-                )
-            )
-    return made
+    latent = 0 if shape.by_latent else shape.latent
+    return [
+        Coupling(
+            moved,
+            torch.cat([led, given]),
+            periodic,
+            latent=latent,
+            hidden=shape.hidden,
+            pieces=shape.pieces if periodic[moved].all() or shape.bend_lines else 0,
+        )
+        for moved, given in pairs
+        if len(moved)
+    ]
 
 
 def _log_normal(x: torch.Tensor) -> torch.Tensor:

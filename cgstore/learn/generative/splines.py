@@ -17,9 +17,9 @@ def spline_parameters(pieces: int, *, circular: bool) -> int:
 
 
 def rational_quadratic(
-    x: torch.Tensor, raw: torch.Tensor, *, reach: float, circular: bool
+    x: torch.Tensor, raw: torch.Tensor, *, reach: float, circular: bool, inverse: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bend numbers within an interval; outside it, where there is an outside, they stay as they are.
+    """Bend numbers within an interval, or straighten bent ones; outside it, where there is an outside, they stay.
 
     Parameters
     ----------
@@ -27,10 +27,11 @@ def rational_quadratic(
     raw : (…, parameter) any numbers, `spline_parameters` of them; all zero is the identity
     reach : the interval is −reach to reach
     circular : both ends are the same point, and have the same slope; else the slope at the ends is one
+    inverse : the numbers are bent ones, and what they were before is asked for
 
     Returns
     -------
-    (…,) the bent numbers, and the logarithm of the slope there
+    (…,) the numbers on the other side, and the logarithm of the slope from straight to bent there
 
     Notes
     -----
@@ -52,23 +53,44 @@ def rational_quadratic(
         end = torch.ones_like(slope[..., :1])
         slope = torch.cat([end, slope, end], dim=-1)
     inside = x.clamp(-reach, reach)
-    piece = ((inside[..., None] >= left).sum(dim=-1, keepdim=True) - 1).clamp(0, pieces - 1)
+    knots = lower if inverse else left
+    piece = ((inside[..., None] >= knots).sum(dim=-1, keepdim=True) - 1).clamp(0, pieces - 1)
 
     def own(values: torch.Tensor) -> torch.Tensor:
         return values.gather(-1, piece).squeeze(-1)
 
     w, h, first, last = own(width), own(height), own(slope), own(slope[..., 1:])
-    part = (inside - own(left)) / w
-    rest, steep = 1.0 - part, h / w
-    below = steep + (first + last - 2.0 * steep) * part * rest
-    bent = own(lower) + h * (steep * part**2 + first * part * rest) / below
-    slope_there = (
-        2.0 * steep.log() + (last * part**2 + 2.0 * steep * part * rest + first * rest**2).log() - 2.0 * below.log()
-    )
+    excess = first + last - 2.0 * h / w
+    if inverse:
+        part = _part((inside - own(lower)) / h, h / w, first, excess)
+        other = own(left) + w * part
+    else:
+        part = (inside - own(left)) / w
+        other = own(lower) + h * (h / w * part**2 + first * part * (1.0 - part)) / (
+            h / w + excess * part * (1.0 - part)
+        )
+    slope_there = _log_slope(part, h / w, first, last)
     if circular:
-        return bent, slope_there
+        return other, slope_there
     beyond = x.abs() > reach
-    return torch.where(beyond, x, bent), torch.where(beyond, torch.zeros_like(slope_there), slope_there)
+    return torch.where(beyond, x, other), torch.where(beyond, torch.zeros_like(slope_there), slope_there)
+
+
+def _log_slope(part: torch.Tensor, steep: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of the slope at a part of a piece, between the slopes at its ends."""
+    rest = 1.0 - part
+    below = steep + (first + last - 2.0 * steep) * part * rest
+    above = last * part**2 + 2.0 * steep * part * rest + first * rest**2
+    return 2.0 * steep.log() + above.log() - 2.0 * below.log()
+
+
+def _part(risen: torch.Tensor, steep: torch.Tensor, first: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
+    """Return the part of its width at which a piece has risen by this part of its height: a root of a quadratic."""
+    a = steep - first + risen * excess
+    b = first - risen * excess
+    c = -steep * risen
+    root: torch.Tensor = 2.0 * c / (-b - torch.sqrt((b**2 - 4.0 * a * c).clamp(min=1e-12)))
+    return root.clamp(0.0, 1.0)
 
 
 def _knots(raw: torch.Tensor, reach: float) -> tuple[torch.Tensor, torch.Tensor]:

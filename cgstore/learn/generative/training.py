@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from cgstore.errors import PhysicsError
+from cgstore.learn.generative.memory import Memory
 from cgstore.learn.generative.model import Architecture, Model, model_of
 from cgstore.learn.generative.targets import Target, softened
 from cgstore.learn.generative.tempering import Tempering, next_step, settled
@@ -28,6 +29,8 @@ class Settings:
     final: int = 2000  # iterations at β = 1, over which the rate falls to a hundredth
     clip: float = 100.0  # largest norm of the gradient
     ceiling: float = float("inf")  # kT: energies above it count by their logarithm
+    covering: float = 0.0  # part of the forward divergence in what is made small, on samples of its own that it keeps
+    kept: int = 10_000  # samples that are kept for that
     seed: int = 0
 
 
@@ -41,17 +44,19 @@ class Trained:
     evaluations: int  # conformations whose energy was asked for
 
 
-def objective(model: Model, target: Target, beta: float, samples: int, generator: torch.Generator) -> torch.Tensor:
+def objective(energy: torch.Tensor, log_q: torch.Tensor, beta: float) -> torch.Tensor:
     """Return E[log q(x|z) + log q(z) + βU(x) − log r(z|x)] over samples of the model, to be differentiated.
+
+    Parameters
+    ----------
+    energy : (sample,) kT
+    log_q : (sample,) log q(x|z) + log q(z) − log r(z|x), per volume of positions
 
     Notes
     -----
     Plus log Z_β this is KL(q(x|z) q(z) ‖ p_β(x) r(z|x)): Schöberl, Zabaras and Koutsourelakis 2020, arXiv:2002.10148.
-    The density of positions is that of coordinates per volume.
     """
-    _, x, log_q = model(samples, generator)
-    energy, volume = target(x)
-    mean: torch.Tensor = (log_q - volume + beta * energy).mean()
+    mean: torch.Tensor = (log_q + beta * energy).mean()
     return mean
 
 
@@ -100,6 +105,7 @@ class _Run:
         self.target = _soft(target, settings.ceiling)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.optimiser = torch.optim.Adam(model.parameters(), lr=settings.rate)
+        self.memory = Memory(settings.kept)
         self.beta: list[float] = []
         self.objective: list[float] = []
         self.evaluations = 0
@@ -107,28 +113,44 @@ class _Run:
     def improve(self, beta: float) -> None:
         """Take one step of Adam."""
         self.optimiser.zero_grad(set_to_none=True)
-        value = objective(self.model, self.target, beta, self.settings.samples, self.generator)
-        value.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        energy, log_q, x = self.sampled()
+        value = objective(energy, log_q, beta)
         if not torch.isfinite(value):
             raise PhysicsError(
                 f"the objective is {value.item()} at β = {beta:g} after {len(self.objective)} iterations; begin at a "
                 "larger β, lower the rate of training, or give a ceiling for energies"
             )
+        part = self.settings.covering
+        whole = (1.0 - part) * value + part * self.missed(energy, log_q, x, beta) if part else value
+        whole.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         if torch.isfinite(norm):  # else overlapping atoms: this batch teaches nothing
             self.optimiser.step()
-        self.evaluations += self.settings.samples
         self.beta.append(beta)
         self.objective.append(value.item())
         self.report(len(self.beta), beta, self.objective[-1])
 
+    def missed(self, energy: torch.Tensor, log_q: torch.Tensor, x: torch.Tensor, beta: float) -> torch.Tensor:
+        """Return −E[log q(x|z) + log q(z) − log r(z|x)] over samples of p and r: large where the model draws too little.
+
+        Without a constant this is KL(p r ‖ q). Samples of p are those that the model drew lately, by their weight.
+        """
+        self.memory.add(x, energy, log_q)
+        drawn = self.memory.draw(beta, self.settings.samples, self.generator)
+        return -self.model.log_ratio(drawn, self.generator).mean()
+
+    def sampled(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return energies, densities per volume of positions, and coordinates of new samples."""
+        _, x, log_q = self.model(self.settings.samples, self.generator)
+        energy, volume = self.target(x)
+        self.evaluations += self.settings.samples
+        return energy, log_q - volume, x
+
     def drawn(self) -> tuple[Float, Float]:
         """Return energies and densities of new samples, for the rule of tempering."""
         with torch.no_grad():
-            _, x, log_q = self.model(self.settings.samples, self.generator)
-            energy, volume = self.target(x)
-        self.evaluations += self.settings.samples
-        return energy.numpy().astype(np.float64), (log_q - volume).numpy().astype(np.float64)
+            energy, log_q, _ = self.sampled()
+        return energy.numpy().astype(np.float64), log_q.numpy().astype(np.float64)
 
     def slow_down(self, iterations: int) -> None:
         """Let the rate fall along a cosine from now on."""

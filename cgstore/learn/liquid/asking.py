@@ -14,8 +14,8 @@ from cgstore.catalog import Entry
 from cgstore.errors import PhysicsError
 from cgstore.feature_tables.grids import PairGrid, rdf_on_grid
 from cgstore.feature_tables.sources import Source
-from cgstore.learn.liquid_features import Curves
-from cgstore.learn.liquid_model import LiquidModel
+from cgstore.learn.liquid.features import Curves
+from cgstore.learn.liquid.model import LiquidModel
 from cgstore.units import BOLTZMANN
 
 __all__ = ["PairAnswer", "curve_of", "invert_pair"]
@@ -68,7 +68,7 @@ def invert_pair(entry: Entry, pair: tuple[str, str], *, model: LiquidModel) -> P
     ----------
     entry : of the catalog, in a folder; what is counted is kept there
     pair : two types of particles
-    model : of `cgstore.learn.liquid_model.read_model`
+    model : of `cgstore.learn.liquid.model.read_model`
 
     Raises
     ------

@@ -14,9 +14,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.errors import InputError
-from cgstore.learn.liquid_model import mixture
-from cgstore.learn.liquid_network import Batch, Heads, train_heads
-from cgstore.learn.liquid_range import components_of
+from cgstore.learn.liquid.model import mixture
+from cgstore.learn.liquid.network import Batch, Heads, train_heads
+from cgstore.learn.liquid.range import components_of
 
 __all__ = ["Denoiser", "Snapshots", "snapshots_of_table", "train_denoiser"]
 

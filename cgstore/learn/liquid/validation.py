@@ -16,9 +16,9 @@ from cgstore.documents import load_document
 from cgstore.errors import InputError
 from cgstore.feature_tables.storage import open_table
 from cgstore.learn.folder import read_lock, write_rows
-from cgstore.learn.liquid_model import LiquidModel, read_model
-from cgstore.learn.liquid_rows import Rows, rows_of_table
-from cgstore.learn.liquid_settings import LiquidFit
+from cgstore.learn.liquid.model import LiquidModel, read_model
+from cgstore.learn.liquid.rows import Rows, rows_of_table
+from cgstore.learn.liquid.settings import LiquidFit
 from cgstore.splits.split import PartName, Split, members_of
 from cgstore.whole_files import write_json
 

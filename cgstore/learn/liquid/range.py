@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cgstore.learn.liquid_features import Curves, Seen
+from cgstore.learn.liquid.features import Curves, Seen
 from cgstore.units import BOLTZMANN
 
 __all__ = ["Range", "components_of", "range_of"]

@@ -14,10 +14,10 @@ from cgstore.documents import did_you_mean, load_document
 from cgstore.errors import InputError
 from cgstore.feature_tables.storage import open_table, read_published
 from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_rows
-from cgstore.learn.liquid_model import LEVELS, LiquidModel
-from cgstore.learn.liquid_rows import rows_of_table
-from cgstore.learn.liquid_settings import LiquidFit
-from cgstore.learn.liquid_training import Ensemble, train_model
+from cgstore.learn.liquid.model import LEVELS, LiquidModel
+from cgstore.learn.liquid.rows import rows_of_table
+from cgstore.learn.liquid.settings import LiquidFit
+from cgstore.learn.liquid.training import Ensemble, train_model
 from cgstore.learn.rows import RowLoader
 from cgstore.learn.trainset import pinned_parts
 from cgstore.provenance import digest_of_file

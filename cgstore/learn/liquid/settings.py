@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cgstore.documents import Document
-from cgstore.learn.liquid_features import Scaling
+from cgstore.learn.liquid.features import Scaling
 from cgstore.learn.settings import Name, Part
 from cgstore.plain_files import read_plain
 

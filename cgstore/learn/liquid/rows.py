@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.errors import InputError
-from cgstore.learn.liquid_features import Curves
+from cgstore.learn.liquid.features import Curves
 
 __all__ = ["Rows", "rows_of_table"]
 

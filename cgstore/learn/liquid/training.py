@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgstore.learn.liquid_features import Scaling, Seen, noisier, seen
-from cgstore.learn.liquid_model import LiquidModel, calibrated, inputs_of
-from cgstore.learn.liquid_network import Batch, Heads, train_heads
-from cgstore.learn.liquid_range import components_of, range_of
-from cgstore.learn.liquid_rows import Rows
+from cgstore.learn.liquid.features import Scaling, Seen, noisier, seen
+from cgstore.learn.liquid.model import LiquidModel, calibrated, inputs_of
+from cgstore.learn.liquid.network import Batch, Heads, train_heads
+from cgstore.learn.liquid.range import components_of, range_of
+from cgstore.learn.liquid.rows import Rows
 
 __all__ = ["Ensemble", "batches_of", "deviations", "train_model"]
 

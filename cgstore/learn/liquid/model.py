@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError
-from cgstore.learn.liquid_features import SCALINGS, Curves, Scaling, Seen, seen
-from cgstore.learn.liquid_range import Range
+from cgstore.learn.liquid.features import SCALINGS, Curves, Scaling, Seen, seen
+from cgstore.learn.liquid.range import Range
 from cgstore.plain_files import read_plain
 
 __all__ = ["LEVELS", "SHIPPED", "Answers", "LiquidModel", "calibrated", "inputs_of", "mixture", "read_model"]
