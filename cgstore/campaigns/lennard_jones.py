@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, field_validator
 
+from cgstore.averages.phases import structure
 from cgstore.averages.series import mean_of_series
 from cgstore.campaigns.equilibrium import settled_from
 from cgstore.campaigns.kinds import Outcome, Run
-from cgstore.campaigns.phases import structure
 from cgstore.campaigns.states import CRITICAL_TEMPERATURE, TRIPLE_TEMPERATURE, freezing_density, liquid_density
 from cgstore.documents import Document, Mass
 from cgstore.engines.fluid import Fluid, Trajectory, pressure_of, tails

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cgstore.campaigns.phases import structure
+from cgstore.averages.phases import structure
 from cgstore.campaigns.states import freezing_density, liquid_density
 
 RNG = np.random.default_rng
