@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cgstore.averages.diffusion import diffusion_coefficient
 from cgstore.averages.displacement import mean_squared_displacement
 from cgstore.averages.pair import rdf
+from cgstore.averages.phases import structure
 from cgstore.errors import InputError
 from cgstore.frames import Frames
 from cgstore.learn.sampler import sample
@@ -41,6 +42,7 @@ class Moved:
     diffusion_error: float
     temperature: float  # K, the mean
     reason: str
+    phase: str = ""  # what it is if not one liquid: frozen, or separated
 
     def rmsd(self, g: Float, error: Float) -> tuple[float, float]:
         """Return √⟨(g − wanted)²⟩ over all distances, with the error that those of both g give it.
@@ -119,12 +121,14 @@ def simulated(
         coupling=_COUPLING,
         threads=1,
     ).drop_vars("replica")
-    structure = rdf(run, r_max=table.cutoff, bin_width=bin_width, exclude_bonded=0).compute()
+    pairs = rdf(run, r_max=table.cutoff, bin_width=bin_width, exclude_bonded=0).compute()
     try:
         d = diffusion_coefficient(mean_squared_displacement(run), fit=fit).isel(kind=0).compute()
         value, error, reason = float(d["diffusion"]), float(d["diffusion_error"]), str(d["reason"].values)
     except InputError as problem:
         value, error, reason = np.nan, np.nan, str(problem)
     kinetic = run["kinetic_energy"].values / (1.5 * (liquid.number - 1))
-    g, g_error = structure["rdf"].values[0], structure["rdf_error"].values[0]
-    return Moved(g, g_error, value, error, float(kinetic.mean() / BOLTZMANN), reason)
+    spacing = liquid.edge / liquid.number ** (1 / 3)
+    phase = structure(run["position"].values, edge=liquid.edge, sigma=spacing).failure
+    g, g_error = pairs["rdf"].values[0], pairs["rdf_error"].values[0]
+    return Moved(g, g_error, value, error, float(kinetic.mean() / BOLTZMANN), reason, phase)
