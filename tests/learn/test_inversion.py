@@ -116,6 +116,7 @@ def test_the_potential_is_recovered_from_its_distribution(argon: tuple[xr.Datase
     assert abs(np.diff(minimum)[0]) < 0.011
 
 
+@pytest.mark.slow
 def test_in_a_dense_liquid_methods_that_see_all_bins_need_fewer_samples_and_find_the_potential() -> None:
     ds = liquid({"A-A": lj_table()}, ["A"] * COUNT, 400.0, edge=2.0)
     reference, start = cgstore.rdf(ds, r_max=0.9, bin_width=0.02).compute(), first_frames(ds)

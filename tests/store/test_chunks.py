@@ -74,7 +74,7 @@ def test_shards_are_those_that_zarr_writes_to_the_byte(tmp_path_factory, dtype, 
     assert np.array_equal(zarr.open_array(folder)[...], values.astype(dtype))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_any_flipped_bit_of_a_shard_is_an_error_and_never_a_number(tmp_path_factory, make, data):
     dataset = tmp_path_factory.mktemp("store") / "a" / "r1" / "cg"

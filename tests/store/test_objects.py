@@ -151,6 +151,7 @@ def test_whoever_publishes_first_wins_also_over_one_who_claimed_an_earlier_numbe
     assert verify(memory, deep=True) == []
 
 
+@pytest.mark.slow
 def test_four_writers_at_once_lose_nothing(bucket, make, publish):
     publish(bucket, make.frames(1))
     failures: list[BaseException] = []
