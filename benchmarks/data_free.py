@@ -1,8 +1,10 @@
 """Models trained on energies alone: the bimodal potential, and alanine dipeptide in implicit solvent.
 
     python benchmarks/data_free.py wells                   ten seeds of the bimodal potential, beside quadrature
-    python benchmarks/data_free.py peptide STORE           train on AMBER96 + OBC2 at 330 K, write a weighted ensemble
-    python benchmarks/data_free.py compare STORE MD_STORE  that ensemble beside molecular dynamics, which it never saw
+    python benchmarks/data_free.py peptide FOLDER          train on AMBER96 + OBC2 at 330 K, write a weighted ensemble
+    python benchmarks/data_free.py compare FOLDER MD_STORE  ensembles beside molecular dynamics, which they never saw
+
+`peptide` writes FOLDER/store, with a dataset for each model and seed, and FOLDER/models.
 
 The times that are printed are of the processor.
 """
@@ -11,7 +13,6 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,12 @@ from cgstore.engines.energies_openmm import Energies
 from cgstore.engines.implicit_openmm import implicit_system
 from cgstore.features import kept, read_kept
 from cgstore.learn.generative.collective import agreement
+from cgstore.learn.generative.coverage import shortfall
 from cgstore.learn.generative.drawing import draw, effective, log_partition, weights_of
 from cgstore.learn.generative.ensembles import publish
+from cgstore.learn.generative.files import load_model, save_model
 from cgstore.learn.generative.internal import Zmatrix
-from cgstore.learn.generative.model import Architecture, Model, model_of
+from cgstore.learn.generative.model import Architecture, Model
 from cgstore.learn.generative.molecule import Molecule
 from cgstore.learn.generative.targets import analytic, double_well
 from cgstore.learn.generative.tempering import Tempering
@@ -86,24 +89,25 @@ def wells(seeds: int) -> None:
         )
 
 
-def peptide_settings(options: argparse.Namespace) -> Settings:
+def peptide_settings(options: argparse.Namespace, seed: int) -> Settings:
     """Return how alanine dipeptide is learnt: stiff coordinates by stretching, angles by splines."""
     return Settings(
         shape=Architecture(
             latent=2,
             hidden=(options.hidden,) * 2,
-            rounds=options.rounds,
+            rounds=0 if options.model == "gaussian" else 2,
             pieces=10,
             bend_lines=False,
             width=3.0,  # about 1/√β at first
-            spread=2.0,
+            **(dict(by_latent=2, turn=0.5) if options.model == "angles" else dict(spread=2.0)),
         ),
         tempering=Tempering(start=options.start, largest=0.05, increase=0.2, floor=0.5, longest=options.longest),
         samples=options.samples,
         rate=options.rate,
         final=options.final,
         ceiling=1000.0,
-        seed=options.seed,
+        covering=options.covering,
+        seed=seed,
     )
 
 
@@ -122,37 +126,42 @@ def molecule() -> tuple[Molecule, Energies, Topology]:
 
 
 def peptide(options: argparse.Namespace) -> None:
-    """Train, or take a model that was trained before, draw, and write the ensemble."""
+    """Train, or take models that were trained before, draw, and write the ensembles."""
     target, energies, topology = molecule()
-    model, told = loaded(options.load) if options.load else trained(target, energies, peptide_settings(options))
-    if options.save:
-        state = {name: values.numpy() for name, values in model.state_dict().items()}
-        np.savez(options.save, told=json.dumps(told), shape=json.dumps(asdict(model.shape)), **state)
-    drawn = draw(model.double(), target, options.draw, seed=told["seed"] + 1)
-    position = target.positions(torch.as_tensor(drawn.x)).numpy()
-    position -= np.average(position, axis=1, weights=topology.mass)[:, None]
-    attrs = {
-        "title": f"Alanine dipeptide, AMBER96 and OBC2, generated, {model.shape.rounds} rounds of couplings",
-        "kind": "molecule",
-        "forcefield": "AMBER96 + OBC2",
-        "temperature": TEMPERATURE,
-        "ensemble": "NVT",
-        "composition": {KIND: 1},
-        "tags": ["generated"],
-        "parameters": told,
-        "sources": [],
-    }
-    dataset = Path(options.store) / SYSTEM / f"rounds{model.shape.rounds}" / "atoms"
-    publish(drawn, position, topology, model, dataset=dataset, attrs=attrs)
-    value, error = log_partition(drawn.log_weight)
-    print(", ".join(f"{name} {number}" for name, number in told.items()))
-    print(f"−ln Z {-value:.2f} ± {error:.2f}")
-    print(f"{options.draw} samples, effective {100 * effective(weights_of(drawn.log_weight)):.3f} % of them")
+    models = Path(options.folder, "models")
+    models.mkdir(parents=True, exist_ok=True)
+    for seed in range(options.first, options.first + options.seeds):
+        path = models / f"{options.model}{seed}.npz"
+        if options.draw_only:
+            model, told = load_model(path)
+        else:
+            model, told = trained(target, energies, peptide_settings(options, seed))
+            save_model(model, path, told=told)
+        drawn = draw(model.double(), target, options.draw, seed=seed + 1, encodings=options.encodings)
+        position = target.positions(torch.as_tensor(drawn.x)).numpy()
+        position -= np.average(position, axis=1, weights=topology.mass)[:, None]
+        attrs = {
+            "title": f"Alanine dipeptide, AMBER96 and OBC2, generated by the model {options.model}",
+            "kind": "molecule",
+            "forcefield": "AMBER96 + OBC2",
+            "temperature": TEMPERATURE,
+            "ensemble": "NVT",
+            "composition": {KIND: 1},
+            "tags": ["generated", options.model],
+            "parameters": told | {"encodings": options.encodings},
+            "sources": [],
+        }
+        dataset = Path(options.folder, "store", SYSTEM, f"{options.model}{seed}", "atoms")
+        publish(drawn, position, topology, model, dataset=dataset, attrs=attrs)
+        value, error = log_partition(drawn.log_weight)
+        print(", ".join(f"{name} {number}" for name, number in told.items()))
+        worth = 100 * effective(weights_of(drawn.log_weight))
+        print(f"−ln Z {-value:.2f} ± {error:.2f}; {options.draw} samples, effective {worth:.3f} % of them", flush=True)
 
 
 def trained(target: Molecule, energies: Energies, settings: Settings) -> tuple[Model, dict[str, float]]:
     """Return a model, and what its training took."""
-    begun = time.process_time()
+    begun, asked = time.process_time(), energies.evaluations
 
     def report(iteration: int, beta: float, value: float) -> None:
         if iteration % 100 == 0:
@@ -161,60 +170,78 @@ def trained(target: Molecule, energies: Energies, settings: Settings) -> tuple[M
     found = train(target, target.periodic, settings, report=report)
     return found.model, {
         "iterations": len(found.beta),
-        "evaluations": energies.evaluations,
+        "evaluations": energies.evaluations - asked,
         "training_seconds": round(time.process_time() - begun),
         "objective": round(float(found.objective[-200:].mean()), 3),
         "seed": settings.seed,
     }
 
 
-def loaded(path: str) -> tuple[Model, dict[str, float]]:
-    """Return a model that was saved, and what its training took."""
-    with np.load(path) as file:
-        shape = json.loads(str(file["shape"]))
-        state = {name: torch.as_tensor(file[name]) for name in file.files if name not in ("told", "shape")}
-        told = json.loads(str(file["told"]))
-    model = model_of(state["decoder.periodic"], Architecture(**{**shape, "hidden": tuple(shape["hidden"])}), seed=0)
-    model.load_state_dict(state)
-    return model, told
-
-
-def compare(store: Path, reference: Path) -> None:
-    """Print populations, bonds and angles, and what z says of basins, of generated ensembles and of dynamics."""
+def compare(folder: Path, reference: Path) -> None:
+    """Print populations, bonds and angles, coverage, and what z says of basins, beside dynamics."""
     runs = [entry.open() for entry in cgstore.open_catalog(reference).search(campaign="alanine_dipeptide").values()]
-    parts = np.array([_populations(ds)[0] for ds in runs])
+    store = folder / "store"
+    generated = {
+        name.split("/")[1]: entry.open() for name, entry in cgstore.open_catalog(store).search(tags="generated").items()
+    }
     names = ("phi_positive", *BASINS)
     print("| |", " | ".join(names), "|\n|---|" + "---|" * len(names))
-    _row(f"dynamics, {len(runs)} runs", parts.mean(axis=0), parts.std(axis=0, ddof=1) / len(runs) ** 0.5)
-    for name, entry in cgstore.open_catalog(store).search(tags="generated").items():
-        ds = entry.open()
-        _row(name.split("/")[1] + ", weighted", *_populations(ds))
-        _row(name.split("/")[1] + ", as drawn", *_populations(ds.drop_vars("weight")))
-        generated, worst = ds.attrs["generated"], {}
-        told = ds.attrs["parameters"]
+    parts = np.array([_populations(ds)[0] for ds in runs])
+    _row(f"dynamics, {len(runs)} runs", *_scatter(parts))
+    for model in sorted({name.rstrip("0123456789") for name in generated}):
+        own = [ds for name, ds in generated.items() if name.rstrip("0123456789") == model]
+        for what, sets in (("weighted", own), ("as drawn", [ds.drop_vars("weight") for ds in own])):
+            found = [_populations(ds) for ds in sets]
+            for number, one in enumerate(found):
+                _row(f"{model}, {number}, {what}", *one)
+            if len(found) > 1:
+                _row(f"{model}, {len(found)} trainings, {what}", *_scatter(np.array([mean for mean, _ in found])))
+    target, _, _ = molecule()
+    frames = np.concatenate([ds["position"].values[::6] for ds in runs])
+    for name, ds in generated.items():
+        print(f"\n{name}: {json.dumps(ds.attrs['parameters'])}\n{json.dumps(ds.attrs['generated'])}")
+        _inside(ds, runs)
+        _covered(load_model(folder / "models" / f"{name}.npz")[0], target, ds, frames, len(runs))
+        (item,) = [one for one in kept(store / SYSTEM / name / "atoms") if one.name == "generated"]
+        _said(ds, read_kept(item)["z"].values)
+
+
+def _inside(ds: object, runs: list) -> None:
+    """Print how far bonds and angles are from dynamics."""
+    expected = [_terms(run) for run in runs]
+    for what, one in (("weighted", ds), ("as drawn", ds.drop_vars("weight"))):
+        terms = _terms(one)
+        print(f"{what}: " + "; ".join(f"{key} {_difference(terms[key], [e[key] for e in expected])}" for key in terms))
+
+
+def _covered(model: Model, target: Molecule, ds: object, frames: np.ndarray, runs: int) -> None:
+    """Print how far the model is from frames of dynamics, and which of them it draws too seldom."""
+    x = target.coordinates(torch.as_tensor(frames, dtype=torch.float64)).numpy()
+    away = shortfall(model.double(), target, x, log_z=ds.attrs["generated"]["ln_z"])
+    series = np.array([away, away > np.log(10), away > np.log(100)], np.float64).reshape(3, runs, -1)
+    mean, error = _scatter(series.mean(axis=2).T)
+    print(
+        f"divergence of dynamics from the model {mean[0]:.3f} ± {error[0]:.3f} nats; density less than a tenth of "
+        f"dynamics' in {mean[1]:.4f} ± {error[1]:.4f}, than a hundredth in {mean[2]:.4f} ± {error[2]:.4f} of frames"
+    )
+    where = basins(torsion(frames, PHI), torsion(frames, PSI))
+    for place, basin in enumerate(BASINS):
+        mine = away[where == place]
+        print(f"  {basin}: log p/q {mine.mean():.2f} in {len(mine)} frames, a tenth {np.mean(mine > np.log(10)):.3f}")
+
+
+def _said(ds: object, z: np.ndarray) -> None:
+    """Print what basins weigh, and what z says of them."""
+    label, weight = basins(*_angles(ds)), ds["weight"].values
+    for place, basin in enumerate(BASINS):
+        mine = weight[label == place]
+        print(f"  {basin}: {len(mine)} samples, worth {effective(mine) * len(mine) if len(mine) else 0:.0f}")
+    for what, weights in (("weighted", weight), ("as drawn", np.ones(len(z)))):
+        found = agreement(z, label, weights)
         print(
-            f"\n{name}: {told['evaluations']} energies in training, effective samples "
-            f"{generated['effective_samples']:.0f} of {ds.sizes['frame']}, model {generated['model_digest'][:16]}"
+            f"z and basins, {what}: {found.information:.3f} of {found.entropy:.3f} nats, shuffled "
+            f"{found.shuffled:.3f}, chance {found.chance:.2f}; right {found.right:.3f}, majority {found.majority:.3f}"
         )
-        for what in ("weighted", "as drawn"):
-            terms = _terms(ds if what == "weighted" else ds.drop_vars("weight"))
-            expected = [_terms(run) for run in runs]
-            worst = {key: _difference(terms[key], [one[key] for one in expected]) for key in terms}
-            print(f"{what}: " + "; ".join(f"{key} {text}" for key, text in worst.items()))
-        (item,) = [one for one in kept(Path(store) / name) if one.name == "generated"]
-        z = read_kept(item)["z"].values
-        label = basins(*_angles(ds))
-        for place, basin in enumerate(BASINS):
-            mine = ds["weight"].values[label == place]
-            worth = effective(mine) * len(mine) if len(mine) else 0.0
-            print(f"{basin}: {len(mine)} samples, worth {worth:.0f}")
-        for what, weight in (("weighted", ds["weight"].values), ("as drawn", np.ones(len(z)))):
-            found = agreement(z, label, weight)
-            print(
-                f"z and basins, {what}: {found.information:.3f} of {found.entropy:.3f} nats, shuffled "
-                f"{found.shuffled:.3f}, chance {found.chance:.2f}; right {found.right:.3f}, "
-                f"majority {found.majority:.3f}"
-            )
 
 
 def _angles(ds: object) -> tuple[np.ndarray, np.ndarray]:
@@ -232,8 +259,15 @@ def _populations(ds: object) -> tuple[np.ndarray, np.ndarray]:
     return found.mean, found.error
 
 
+def _scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return means over runs or trainings (run, value), and their errors."""
+    return values.mean(axis=0), values.std(axis=0, ddof=1) / len(values) ** 0.5
+
+
 def _row(title: str, mean: np.ndarray, error: np.ndarray) -> None:
-    print(f"| {title} |", " | ".join(f"{a:.4f} ± {b:.4f}" for a, b in zip(mean, error, strict=True)), "|")
+    """Print a row; what was never seen has an upper limit instead of an error."""
+    cells = [f"{a:.4f} ± {b:.4f}" if a > 0 else "none" for a, b in zip(mean, error, strict=True)]
+    print(f"| {title} |", " | ".join(cells), "|", flush=True)
 
 
 def _terms(ds: object) -> dict[str, np.ndarray]:
@@ -273,17 +307,19 @@ def parsed() -> argparse.Namespace:
     parts = parser.add_subparsers(dest="what", required=True)
     parts.add_parser("wells").add_argument("--seeds", type=int, default=10)
     one = parts.add_parser("peptide")
-    one.add_argument("store")
+    one.add_argument("folder")
+    one.add_argument("--model", choices=("angles", "couplings", "gaussian"), default="angles")
     for name, value in (
-        ("rounds", 2), ("hidden", 64), ("samples", 128), ("longest", 60), ("final", 600), ("draw", 20_000), ("seed", 0)
+        ("seeds", 1), ("first", 0), ("hidden", 64), ("samples", 256), ("longest", 60), ("final", 600),
+        ("draw", 20_000), ("encodings", 8),
     ):  # fmt: skip
         one.add_argument(f"--{name}", type=int, default=value)
     one.add_argument("--rate", type=float, default=1e-3)
+    one.add_argument("--covering", type=float, default=0.5, help="part of the forward divergence")
     one.add_argument("--start", type=float, default=0.1, help="β at first")
-    one.add_argument("--save", help="file for the model, .npz")
-    one.add_argument("--load", help="such a file: nothing is trained, and samples are drawn")
+    one.add_argument("--draw-only", action="store_true", help="nothing is trained: draw from models in the folder")
     two = parts.add_parser("compare")
-    two.add_argument("store", type=Path)
+    two.add_argument("folder", type=Path)
     two.add_argument("reference", type=Path)
     return parser.parse_args()
 
@@ -297,7 +333,7 @@ def main() -> None:
     elif options.what == "peptide":
         peptide(options)
     else:
-        compare(options.store, options.reference)
+        compare(options.folder, options.reference)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Collective variables: how much latent variables say of basins, against labels that were shuffled."""
+"""Collective variables: what latent variables say of basins, against shuffled labels, and what they stand for."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-__all__ = ["Agreement", "agreement"]
+from cgstore.learn.generative.model import Model
+
+__all__ = ["Agreement", "agreement", "reconstructed"]
 
 Float = NDArray[np.float64]
 
@@ -74,6 +77,31 @@ def agreement(
         right=float(np.average(guess == label[~known], weights=weight[~known])),
         majority=float(np.average(label[~known] == common, weights=weight[~known])),
     )
+
+
+def reconstructed(model: Model, z: Float, *, samples: int = 100, seed: int = 0) -> Float:
+    """Return what latent variables stand for: coordinates drawn at each z.
+
+    Parameters
+    ----------
+    z : (point, latent), such as points of a line
+
+    Returns
+    -------
+    (point, sample, coordinate)
+
+    Examples
+    --------
+    >>> from cgstore.learn.generative.model import Architecture, model_of
+    >>> model = model_of(torch.zeros(3, dtype=torch.bool), Architecture(latent=1, rounds=0), seed=0)
+    >>> reconstructed(model, np.linspace(-2, 2, 5)[:, None], samples=7).shape
+    (5, 7, 3)
+    """
+    dtype = next(model.parameters()).dtype
+    each = torch.as_tensor(z).to(dtype).repeat_interleave(samples, dim=0)
+    with torch.no_grad():
+        x, _ = model.decoder(each, torch.Generator().manual_seed(seed))
+    return np.asarray(x.numpy().reshape(len(z), samples, -1), np.float64)
 
 
 def _table(cell: NDArray[np.int64], label: NDArray[np.int64], weight: Float, shape: tuple[int, int]) -> Float:

@@ -81,9 +81,7 @@ class Coupling(torch.nn.Module):
         self.each = bent + (1 if self.circular else 2)
         self.net = network(inputs, hidden, self.each * len(moved), quiet=0.0)
 
-    def forward(
-        self, x: torch.Tensor, z: torch.Tensor, *, inverse: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor, z: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Move coordinates, or move them back.
 
         Returns

@@ -1,5 +1,6 @@
 """Drawing from a model: samples with their importance weights, what they say of ln Z, and how many they are worth."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,25 +30,31 @@ class Drawn:
         return -self.energy - self.log_q
 
 
-def draw(model: Model, target: Target, samples: int, *, seed: int, batch: int = 5000) -> Drawn:
+def draw(model: Model, target: Target, samples: int, *, seed: int, encodings: int = 1, batch: int = 5000) -> Drawn:
     """Draw independent samples.
 
     Parameters
     ----------
     target : the potential that they are weighted for, not softened
     seed : the same gives the same samples
+    encodings : z that q(x) is estimated from: the one that x was drawn from, and others from the encoder; more of them
+        make weights more even where the encoder is not exact, and ask for no more energies
     batch : so many at a time
 
     Notes
     -----
     For any model and encoder E_q[p(x) r(z|x) / (q(x|z) q(z))] = Z, so that averages with these weights are those of
     exp(−U): z is one more coordinate, whose distribution given x is r. The better the encoder, the more even are they.
+    With more encodings q(x|z) q(z) / r(z|x) is a mean over z₀, of which x was drawn, and others from r; the mean of one
+    over it is still 1 / q(x) exactly (Sobolev and Vetrov 2019, arXiv:1905.03290).
     """
     generator = torch.Generator().manual_seed(seed)
     parts = []
     with torch.no_grad():
         for first in range(0, samples, batch):
             z, x, log_q = model(min(batch, samples - first), generator)
+            ratios = [log_q, *(model.log_ratio(x, generator) for _ in range(encodings - 1))]
+            log_q = torch.logsumexp(torch.stack(ratios), dim=0) - math.log(encodings)
             energy, volume = target(x)
             parts.append([part.numpy().astype(np.float64) for part in (z, x, energy, log_q - volume)])
     return Drawn(*(np.concatenate(part) for part in zip(*parts, strict=True)))

@@ -27,7 +27,9 @@ class Architecture:
     width: float = 1.0  # of those coordinates at first
     turn: float = 1.0  # width of angles at first, radians
     spread: float = 1.0  # how far means follow z at first
-    by_latent: int = 0  # so many coordinates, the first ones, are given by z alone, and z speaks through them; 0: all are
+    by_latent: int = (
+        0  # so many coordinates, the first ones, are given by z alone, and z speaks through them; 0: all are
+    )
 
 
 class Decoder(torch.nn.Module):

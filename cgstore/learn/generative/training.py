@@ -131,7 +131,7 @@ class _Run:
         self.report(len(self.beta), beta, self.objective[-1])
 
     def missed(self, energy: torch.Tensor, log_q: torch.Tensor, x: torch.Tensor, beta: float) -> torch.Tensor:
-        """Return −E[log q(x|z) + log q(z) − log r(z|x)] over samples of p and r: large where the model draws too little.
+        """Return −E[log q(x|z) + log q(z) − log r(z|x)] over samples of p and r: large where too little is drawn.
 
         Without a constant this is KL(p r ‖ q). Samples of p are those that the model drew lately, by their weight.
         """

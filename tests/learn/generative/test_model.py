@@ -1,11 +1,17 @@
 """Layers are invertible with the volume they claim; densities are densities."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from cgstore.errors import InputError, NotFound
 from cgstore.learn.generative.couplings import Coupling, wrapped
+from cgstore.learn.generative.coverage import shortfall
 from cgstore.learn.generative.drawing import draw, effective, log_partition, weights_of
+from cgstore.learn.generative.ensembles import digest_of
+from cgstore.learn.generative.files import load_model, save_model
 from cgstore.learn.generative.model import Architecture, model_of
 from cgstore.learn.generative.splines import rational_quadratic, spline_parameters
 from cgstore.learn.generative.targets import analytic
@@ -15,12 +21,12 @@ def random(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def shaken(module: torch.nn.Module) -> torch.nn.Module:
+def shaken(module: torch.nn.Module, much: float = 0.3) -> torch.nn.Module:
     """Give all weights values as after training: a new layer is the identity, which tests nothing."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for values in module.parameters():
-            values.add_(0.3 * torch.randn(values.shape, generator=generator))
+            values.add_(much * torch.randn(values.shape, generator=generator))
     return module.double()
 
 
@@ -41,6 +47,11 @@ def test_a_spline_rises_everywhere_with_the_slope_it_claims(circular: bool) -> N
     torch.testing.assert_close(steep[0], steep[1])
     if not circular:
         torch.testing.assert_close(bent[~inside], x[~inside])
+    back, again = rational_quadratic(bent, raw.expand(400, -1), reach=3.0, circular=circular, inverse=True)
+    torch.testing.assert_close(back[inside], x[inside])
+    torch.testing.assert_close(again[inside], slope[inside])
+    if not circular:
+        torch.testing.assert_close(back, x)
 
 
 @pytest.mark.parametrize("moved", [[0, 2], [1, 3, 4]])
@@ -50,7 +61,12 @@ def test_the_volume_of_a_layer_is_that_of_its_derivatives(moved: list[int], piec
     given = torch.tensor([place for place in range(5) if place not in moved])
     layer = shaken(Coupling(torch.tensor(moved), given, periodic, latent=2, hidden=(8,), pieces=pieces))
     x, z = random(7, 5), random(7, 2, seed=2)
-    _, volume = layer(x, z)
+    y, volume = layer(x, z)
+    back, again = layer(y, z, inverse=True)
+    away = back - x
+    away[:, periodic] = wrapped(away[:, periodic])
+    torch.testing.assert_close(away, torch.zeros_like(away))
+    torch.testing.assert_close(again, volume)
     jacobian = torch.func.vmap(torch.func.jacrev(lambda a, b: layer(a[None], b[None])[0][0]))(x, z)
     torch.testing.assert_close(volume, torch.linalg.slogdet(jacobian).logabsdet)
 
@@ -73,12 +89,52 @@ def test_decoders_and_encoders_are_densities(rounds: int) -> None:
     assert float(torch.trapezoid(density, grid[:, 0])) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("by_latent", [0, 2])
+def test_the_density_of_any_coordinates_is_that_by_which_they_are_drawn(by_latent: int) -> None:
+    periodic = torch.tensor([True, True, True, False, False, False])
+    shape = Architecture(latent=1, hidden=(8,), rounds=2, by_latent=by_latent)
+    model = shaken(model_of(periodic, shape, seed=1), 0.1)
+    z = random(500, 1)
+    with torch.no_grad():
+        x, log_q = model.decoder(z, torch.Generator().manual_seed(5))
+        torch.testing.assert_close(model.decoder.log_density(x, z), log_q)
+        # Of one x, over z from the encoder, against the integral over z.
+        ratio = model.log_ratio(x[:1].expand(20_000, -1), torch.Generator().manual_seed(6)).exp()
+        grid = torch.linspace(-8, 8, 801, dtype=torch.float64)[:, None]
+        joint = torch.exp(model.decoder.log_density(x[:1].expand(801, -1), grid) - 0.5 * grid[:, 0] ** 2)
+    exact = float(torch.trapezoid(joint, grid[:, 0])) / (2 * np.pi) ** 0.5
+    assert float(ratio.std()) < 20 * exact
+    assert abs(float(ratio.mean()) - exact) < 4 * float(ratio.std()) / 20_000**0.5
+
+
+def test_coordinates_that_z_gives_are_moved_by_nothing_else() -> None:
+    """Given z the first two are independent normals about the mean that z gives, and z says nothing of the others."""
+    periodic = torch.tensor([True, True, True, False, False])
+    shape = Architecture(latent=2, hidden=(8,), rounds=2, by_latent=2, turn=0.2)
+    model = shaken(model_of(periodic, shape, seed=1), 0.1)
+    z = torch.tensor([[0.3, -0.2], [0.4, 0.1]], dtype=torch.float64).repeat_interleave(20_000, dim=0)
+    with torch.no_grad():
+        x, _ = model.decoder(z, torch.Generator().manual_seed(5))
+        mean, log_width = (part[::20_000, :2] for part in model.decoder._base(z))
+        first = wrapped(x[:, :2].reshape(2, -1, 2) - mean[:, None])
+        np.testing.assert_allclose(first.mean(dim=1), 0.0, atol=0.01)
+        np.testing.assert_allclose(first.std(dim=1), log_width.exp(), rtol=0.02)
+        moved = model.decoder.log_density(x, z) - model.decoder.log_density(x, z + 0.5)
+        other = x.clone()
+        other[:, 2:] = x[:, 2:].flip(0)
+        torch.testing.assert_close(
+            moved, model.decoder.log_density(other, z) - model.decoder.log_density(other, z + 0.5), atol=1e-6, rtol=1e-6
+        )
+        torch.testing.assert_close(model.encoder(x)[0], model.encoder(other)[0])
+
+
+@pytest.mark.parametrize("encodings", [1, 6])
 @pytest.mark.parametrize("rounds", [0, 1])
-def test_weights_are_right_for_a_model_that_was_never_trained(rounds: int) -> None:
+def test_weights_are_right_for_a_model_that_was_never_trained(rounds: int, encodings: int) -> None:
     """ln Z and the mean of a shifted Gaussian, from samples of another density with an encoder that knows nothing."""
     target = analytic(lambda x: 0.5 * ((x - 0.5) ** 2).sum(dim=-1))
     model = model_of(torch.zeros(2, dtype=torch.bool), Architecture(latent=1, hidden=(8,), rounds=rounds), seed=2)
-    drawn = draw(model, target, 40_000, seed=3)
+    drawn = draw(model, target, 40_000, seed=3, encodings=encodings)
     value, error = log_partition(drawn.log_weight)
     assert error < 0.02
     assert abs(value - np.log(2 * np.pi)) < 4 * error
@@ -86,6 +142,39 @@ def test_weights_are_right_for_a_model_that_was_never_trained(rounds: int) -> No
     assert weight.mean() == pytest.approx(1.0)
     assert 0.1 < effective(weight) < 0.99
     np.testing.assert_allclose(np.average(drawn.x, axis=0, weights=weight), 0.5, atol=0.04)
+
+
+def test_more_encodings_make_weights_more_even() -> None:
+    """A decoder that follows z closely with an encoder that knows nothing: one z is worth little, many much more."""
+    shape = Architecture(latent=1, hidden=(8,), rounds=0, spread=4.0, width=0.3)
+    model = model_of(torch.zeros(1, dtype=torch.bool), shape, seed=3)
+    target = analytic(lambda x: 0.5 * (x[:, 0] / 0.5) ** 2)
+    worth = [effective(weights_of(draw(model, target, 5000, seed=1, encodings=n).log_weight)) for n in (1, 30)]
+    assert worth[1] > worth[0] + 0.1
+
+
+def test_the_density_of_samples_that_were_not_drawn_is_right() -> None:
+    """KL(p ‖ q) of two Gaussians, whose divergence is known."""
+    model = model_of(torch.zeros(2, dtype=torch.bool), Architecture(latent=1, rounds=0, spread=0.0), seed=0).double()
+    width = 0.5
+    x = np.random.default_rng(1).normal(0, width, (20_000, 2))
+    target = analytic(lambda x: 0.5 * (x**2).sum(dim=-1) / width**2)
+    away = shortfall(model, target, x, log_z=np.log(2 * np.pi * width**2), encodings=20)
+    exact = 2 * (-np.log(width) + 0.5 * width**2 - 0.5)
+    assert away.mean() == pytest.approx(exact, abs=0.02)
+
+
+def test_a_model_is_read_with_the_bits_it_was_written_with(tmp_path: Path) -> None:
+    shape = Architecture(latent=1, hidden=(8, 4), rounds=1, by_latent=1)
+    model = shaken(model_of(torch.tensor([True, False, False]), shape, seed=3))
+    save_model(model, tmp_path / "m.npz", told={"seed": 3})
+    read, told = load_model(tmp_path / "m.npz")
+    assert (digest_of(read), told, read.shape) == (digest_of(model), {"seed": 3}, shape)
+    with pytest.raises(NotFound, match="no model at"):
+        load_model(tmp_path / "other.npz")
+    np.savez(tmp_path / "other.npz", told="{}", shape="{}")
+    with pytest.raises(InputError, match="holds no model"):
+        load_model(tmp_path / "other.npz")
 
 
 def test_the_same_seed_gives_the_same_samples() -> None:

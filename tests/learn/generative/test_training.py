@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from cgstore.errors import PhysicsError
 from cgstore.learn.generative.drawing import draw, log_partition, weights_of
+from cgstore.learn.generative.memory import Memory
 from cgstore.learn.generative.model import Architecture
 from cgstore.learn.generative.targets import analytic, double_well
 from cgstore.learn.generative.tempering import Tempering, growth, next_step, settled
@@ -47,6 +49,41 @@ def test_a_short_training_finds_both_modes() -> None:
     assert abs(value - exact(0.1)[0]) < max(0.05, 4 * error)
     minor = np.average(drawn.x[:, 0] > BARRIER, weights=weights_of(drawn.log_weight))
     assert minor == pytest.approx(exact(0.1)[1], rel=0.15)
+
+
+def test_what_was_drawn_before_is_drawn_again_by_its_weight_at_any_beta() -> None:
+    """Samples of N(0, 1) and of N(1, 1), each with its own density, are N(0, 1/β) when drawn by weight."""
+    generator, memory = torch.Generator().manual_seed(1), Memory(20_000)
+    for middle in (5.0, 0.0, 1.0):
+        x = middle + torch.randn(10_000, 1, generator=generator, dtype=torch.float64)
+        log_q = -0.5 * (x[:, 0] - middle) ** 2 - 0.5 * np.log(2 * np.pi)
+        memory.add(x, 0.5 * x[:, 0] ** 2, log_q)
+    memory.add(torch.ones(1, 1, dtype=torch.float64), torch.tensor([float("nan")]), torch.zeros(1))
+    assert len(memory.x) == 20_000  # the first ones are forgotten, and what has no energy is not taken
+    for beta in (1.0, 2.0):
+        drawn = memory.draw(beta, 50_000, generator)
+        assert float(drawn.mean()) == pytest.approx(0.0, abs=0.04)
+        assert float(drawn.std()) == pytest.approx(beta**-0.5, rel=0.04)
+
+
+def test_a_mode_that_is_all_but_lost_comes_back_with_the_forward_divergence() -> None:
+    """Two modes of equal mass far apart, of which the reverse divergence alone leaves one out."""
+    target = analytic(lambda x: -torch.logsumexp(torch.stack([-8.0 * (x[:, 0] - m) ** 2 for m in (-1.5, 1.5)]), 0))
+    parts = []
+    for covering in (0.0, 0.5):
+        settings = Settings(
+            shape=Architecture(latent=1, hidden=(16,), rounds=1, width=1.0),
+            tempering=Tempering(start=0.99, longest=5),
+            samples=100,
+            rate=1e-2,
+            final=150,
+            covering=covering,
+            kept=2000,
+            seed=1,
+        )
+        drawn = draw(train(target, np.zeros(1, bool), settings).model, target, 4000, seed=1)
+        parts.append(np.minimum((drawn.x > 0).mean(), (drawn.x < 0).mean()))
+    assert parts[0] < 0.1 < 0.35 < parts[1]
 
 
 def test_a_training_is_the_same_for_the_same_seed() -> None:
