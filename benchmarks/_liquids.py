@@ -4,8 +4,9 @@ Of Ivanov, Posysoev & Lyubartsev 2023, doi:10.1021/acs.jctc.3c00516. The data ar
 the folders LJ-data and configs/methanol-data of https://github.com/mikhail-a-ivanov/ML-IMC (GPL-3).
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -181,6 +182,25 @@ def begun(
         seed=seed,
     )
     return Known(liquid.few(), tables, BOLTZMANN * liquid.temperature), history["rmsd"].values[:, 0]
+
+
+def begun_all(
+    liquids: Sequence[Liquid],
+    *,
+    one: int | None,
+    cutoff: float,
+    iterations: int,
+    sampling: Sampling,
+    replicas: int,
+    seed: int,
+) -> list[Known]:
+    """Return what a network begins as in each liquid: its own pair potential, or everywhere that of one of them."""
+    sources = range(len(liquids)) if one is None else [one] * len(liquids)
+    options = {"cutoff": cutoff, "iterations": iterations, "sampling": sampling, "replicas": replicas}
+    known = {n: begun(liquids[n], seed=seed + 100 * n, **options) for n in dict.fromkeys(sources)}
+    for number, (_, rmsd) in known.items():
+        print(f"{liquids[number].name} IBI, rmsd {rmsd.round(4).tolist()}; {time.process_time():.0f} s", flush=True)
+    return [replace(known[n][0], frames=liquid.few()) for liquid, n in zip(liquids, sources, strict=True)]
 
 
 def judged(

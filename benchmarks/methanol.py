@@ -7,7 +7,9 @@ configs/methanol-data of https://github.com/mikhail-a-ivanov/ML-IMC (GPL-3). Giv
 
 One site per methanol, 512 of them, 298.15 K; 300 bins of 0.005 nm from zero, normalised by N(N - 1)/2 pairs and the
 volume of each frame. Trained on 100, 60, 40 and 10 % of methanol; 20, 30, 50, 70, 80 and 90 % are held out: nothing of
-them is read before the training has ended. The file keeps the best network of each round; `--judge` only asks that.
+them is read before the training has ended. Settings are chosen without them, too: by the trained ones, or by one of
+these that gives no gradient (`--train 100 60 10 --watch 40`). The file keeps the best network of each round; `--judge`
+only asks that.
 """
 
 import argparse
@@ -18,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _liquids import HELD_OUT, TRAINED, Liquid, begun, judged, methanol, model_of
+from _liquids import HELD_OUT, TRAINED, Liquid, begun_all, judged, methanol, model_of
 
+from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.atomic_files import network_arrays, read_network
 from cgstore.learn.descriptors import radial_of
-from cgstore.learn.pretraining import Known, pretrain
+from cgstore.learn.pretraining import pretrain
 from cgstore.learn.settings import Sampling, Training
 from cgstore.learn.structural import Place, train_structure
 
@@ -39,6 +42,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tell", action="store_true", help="tell the network the number density of the system")
     parser.add_argument("--inversions", type=int, default=3, help="iterations of IBI to begin with")
     parser.add_argument("--one", type=int, choices=TRAINED, help="%%, begin everywhere as the potential of this one")
+    parser.add_argument("--begin", type=Path, help="npz of a network to go on from, in place of iterations of IBI")
+    parser.add_argument("--train", type=int, nargs="*", choices=TRAINED, default=list(TRAINED), help="%% to learn from")
+    parser.add_argument(
+        "--watch", type=int, nargs="*", choices=TRAINED, default=[], help="%% that choose the best round"
+    )
+    parser.add_argument("--patience", type=int, default=0, help="rounds without a better one of --watch, then it ends")
     parser.add_argument("--rounds", type=int, default=14)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--replicas", type=int, default=4)
@@ -61,49 +70,60 @@ def told_of(names: Sequence[str], liquid: Liquid) -> dict[str, float]:
     return {name: float(getattr(liquid, name)) for name in names}
 
 
-def trained(asked: argparse.Namespace) -> None:
-    """Train on four compositions and keep the network."""
-    liquids = [methanol(asked.folder, percent) for percent in TRAINED]
-    told = [told_of(["density"] if asked.tell else [], liquid) for liquid in liquids]
+def begin(asked: argparse.Namespace, liquids: Sequence[Liquid], sampling: Sampling) -> AtomicNetwork:
+    """Return the network as pair potentials, of the liquids that it is trained on."""
     mean = np.mean([one.g for one in liquids], axis=0)
     radial = radial_of(mean, liquids[0].r, functions=asked.functions, cutoff=asked.cutoff)
+    told = [told_of(["density"] if asked.tell else [], liquid) for liquid in liquids]
     model = model_of(liquids, radial=radial, hidden=asked.hidden, told=told, seed=asked.seed)
-    sampling = Sampling(asked.time_step, 1.0, asked.equilibrate, asked.duration, asked.every, asked.threads)
-    sources = [TRAINED.index(asked.one)] * len(liquids) if asked.one else range(len(liquids))
-    known: dict[int, Known] = {}
-    for number, liquid in enumerate(liquids):
-        if number not in sources:
-            continue
-        known[number], rmsd = begun(
-            liquid,
-            cutoff=asked.cutoff,
-            iterations=asked.inversions,
-            sampling=sampling,
-            replicas=asked.replicas,
-            seed=asked.seed + 100 * number,
-        )
-        print(f"{liquid.name:5s} IBI, rmsd {rmsd.round(4).tolist()}; {time.process_time():.0f} s", flush=True)
-    systems = [
-        replace(known[source], frames=liquid.few(), inputs=inputs)
-        for liquid, inputs, source in zip(liquids, told, sources, strict=True)
-    ]
-    error = pretrain(model, systems, seed=asked.seed)
-    np.savez(asked.out, **network_arrays(model))
+    known = begun_all(
+        liquids,
+        one=asked.train.index(asked.one) if asked.one else None,
+        cutoff=asked.cutoff,
+        iterations=asked.inversions,
+        sampling=sampling,
+        replicas=asked.replicas,
+        seed=asked.seed,
+    )
+    error = pretrain(
+        model, [replace(one, inputs=inputs) for one, inputs in zip(known, told, strict=True)], seed=asked.seed
+    )
     print(f"network fitted to {error:.3f} kJ/mol; {time.process_time():.0f} s", flush=True)
-    sigma = np.full(len(mean), 0.01)
-    points = [one.point(asked.replicas, sigma, inputs) for one, inputs in zip(liquids, told, strict=True)]
+    return model
+
+
+def trained(asked: argparse.Namespace) -> None:
+    """Train on some compositions and keep the network."""
+    liquids = [methanol(asked.folder, percent) for percent in asked.train]
+    watched = [methanol(asked.folder, percent) for percent in asked.watch]
+    sampling = Sampling(asked.time_step, 1.0, asked.equilibrate, asked.duration, asked.every, asked.threads)
+    model = read_network(asked.begin) if asked.begin else begin(asked, liquids, sampling)
+    np.savez(asked.out, **network_arrays(model))
+    sigma = np.full(len(liquids[0].g), 0.01)
+    points = [one.point(asked.replicas, sigma, told_of(list(model.told), one)) for one in [*liquids, *watched]]
 
     def on_round(place: Place) -> None:
         """Keep the best network so far."""
         best = {name: value.numpy() for (name, _), value in zip(model.named_parameters(), place.best, strict=True)}
         np.savez(asked.out, **network_arrays(model) | best)
 
-    training = Training(asked.rounds, asked.steps, asked.effective, asked.damping, method="frames")
-    for row in train_structure(model, points, sampling=sampling, training=training, seed=asked.seed, on_round=on_round):
-        sse = np.array(row.rmsd) ** 2 * len(mean)
+    rows = train_structure(
+        model,
+        points[: len(liquids)],
+        watched=points[len(liquids) :],
+        sampling=sampling,
+        training=Training(
+            asked.rounds, asked.steps, asked.effective, asked.damping, method="frames", patience=asked.patience
+        ),
+        seed=asked.seed,
+        on_round=on_round,
+    )
+    for row in rows:
+        sse = np.array(row.rmsd) ** 2 * len(sigma)
         print(
-            f"round {row.round} step {row.step} SSE {sse.round(3).tolist()} mean {sse.mean():.4f} effective "
-            f"{np.round(row.effective, 2).tolist()} {'best ' if row.best else ''}{time.process_time():.0f} s",
+            f"round {row.round} step {row.step} SSE {sse.round(3).tolist()} mean of the trained "
+            f"{sse[: len(liquids)].mean():.4f} effective {np.round(row.effective, 2).tolist()} "
+            f"{'best ' if row.best else ''}{time.process_time():.0f} s",
             flush=True,
         )
     np.savez(asked.out, **network_arrays(model))

@@ -3,10 +3,10 @@
     python benchmarks/network_sweep.py ML-IMC/LJ-data/95K --out sweep.csv
     python benchmarks/network_sweep.py ML-IMC/configs/methanol-data --out sweep.csv --replicas 4 --time-step 0.01
 
-Every network begins as the same pair potentials, from iterations of IBI, and has the same rounds of training and the
-same frames in the end. Of methanol it is one potential for 100, 60, 40 and 10 % that is not told which, and the SSE is
-the mean of the four. A row is written for each; those that are there already are not made again. Seconds are of the
-processor, steps those of all replicas in the last sampling.
+Every network begins as the same pair potential, from iterations of IBI, and has the same rounds of training and the
+same frames in the end. Of methanol it is one potential for 100, 60, 40 and 10 % that is not told which, begins as that
+of one of them, and has as its SSE the mean of the four. A row is written for each; those that are there already are not
+made again. Seconds are of the processor, steps those of all replicas in the last sampling.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _liquids import EIGHT, TRAINED, Liquid, argon, begun, judged, methanol, model_of
+from _liquids import EIGHT, TRAINED, Liquid, argon, begun_all, judged, methanol, model_of
 
 from cgstore.learn.descriptors import Radial, radial_of
 from cgstore.learn.pretraining import Known, pretrain
@@ -36,6 +36,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--cells", nargs="*", default=CELLS, help='functions:layers, as "8:20-20"; "8:" is linear')
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--inversions", type=int, default=3)
+    parser.add_argument(
+        "--one", type=int, choices=TRAINED, default=60, help="%%, of methanol: begin everywhere as this"
+    )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--replicas", type=int, default=6)
     parser.add_argument("--equilibrate", type=float, default=2.0, help="ps")
@@ -51,14 +54,6 @@ def radial_for(liquids: Sequence[Liquid], functions: int) -> Radial:
         return EIGHT
     mean = np.mean([one.g for one in liquids], axis=0)
     return radial_of(mean, liquids[0].r, functions=functions, cutoff=CUTOFF)
-
-
-def begin(asked: argparse.Namespace, liquids: Sequence[Liquid], sampling: Sampling, seed: int) -> list[Known]:
-    """Return the pair potentials that all networks begin as."""
-    return [
-        begun(one, cutoff=CUTOFF, iterations=asked.inversions, sampling=sampling, replicas=asked.replicas, seed=seed)[0]
-        for one in liquids
-    ]
 
 
 def made(
@@ -120,7 +115,16 @@ def main() -> None:
     there = {(row["system"], f"{row['functions']}:{row['hidden']}", int(row["seed"])) for row in rows}
     for seed in asked.seeds:
         missing = [cell for cell in asked.cells if (name, cell, seed) not in there]
-        known = begin(asked, liquids, sampling, seed) if missing else []
+        if missing:
+            known = begun_all(
+                liquids,
+                one=None if published else TRAINED.index(asked.one),
+                cutoff=CUTOFF,
+                iterations=asked.inversions,
+                sampling=sampling,
+                replicas=asked.replicas,
+                seed=seed,
+            )
         for cell in missing:
             row = made(asked, liquids, known, sampling, cell, seed)
             with asked.out.open("a", newline="") as file:

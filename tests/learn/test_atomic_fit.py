@@ -10,7 +10,7 @@ import torch
 from cgstore.catalog import open_catalog
 from cgstore.cli.app import main
 from cgstore.errors import InputError, IntegrityError
-from cgstore.learn import beginning, fit
+from cgstore.learn import beginning, fit, fit_training
 from cgstore.learn.atomic_files import network_arrays, read_network
 from cgstore.learn.fit import train
 from cgstore.learn.folder import read_curves, read_tables
@@ -72,17 +72,17 @@ def test_the_part_of_pairs_can_be_looked_at_but_is_not_the_potential(atomic, liq
 
 def test_a_stopped_fit_goes_on_to_the_same_bits(atomic, liquid, tmp_path, monkeypatch):
     file = _fit_file(liquid, tmp_path)
-    write = fit._write_checkpoint
+    write = fit_training._write_checkpoint
 
     def stop(path, place):
         write(path, place)
         if place.round == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "_write_checkpoint", stop)
+    monkeypatch.setattr(fit_training, "_write_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
         train(file, store=liquid.store, out=tmp_path / "fit")
-    monkeypatch.setattr(fit, "_write_checkpoint", write)
+    monkeypatch.setattr(fit_training, "_write_checkpoint", write)
     train(file, store=liquid.store, out=tmp_path / "fit")
     for name in ("weights.npz", "potential.nc"):
         assert (tmp_path / "fit" / name).read_bytes() == (atomic / name).read_bytes()

@@ -1,5 +1,7 @@
-"""Force matching of networks: forces against differences and tables, training that finds, resumes and stops."""
+"""Force matching of networks: forces against differences and tables, training that finds, resumes and stops; fits."""
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,13 @@ import torch
 import xarray as xr
 
 from cgstore.catalog import open_catalog
+from cgstore.cli.app import main
 from cgstore.errors import InputError, IntegrityError, PhysicsError
 from cgstore.frames import Frames
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.descriptors import Radial
+from cgstore.learn.fit import train
+from cgstore.learn.folder import read_curves, read_tables
 from cgstore.learn.force_matching import (
     ForcePlace,
     force_error,
@@ -67,12 +72,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     none = {name: np.empty((0, n), np.int32) for name, n in (("bond", 2), ("angle", 3), ("dihedral", 4))}
     topology = Topology(text, text, text, index, index, text, np.full(PARTICLES, 16.0), np.zeros(PARTICLES), **none)
     options = {"temperature": 130.0, "equilibrate": 4.0, "duration": 24.0, "every": 0.5, "time_step": 0.01}
-    for seed, name in enumerate(("train", "other", "forceless")):
+    for seed, name in enumerate(("train", "other", "third", "forceless")):
         frames = with_forces(sample(truth(), lattice(1), seed=seed, threads=1, **options), noise=30.0)
         if name == "forceless":
             frames = Frames(frames.position, frames.time, frames.step, box=frames.box)
         with stage(folder / f"{name}/r1/cg") as staged:
-            known = {"kind": "liquid", "composition": {"A": PARTICLES}}
+            known = {"kind": "liquid", "composition": {"A": PARTICLES}, "temperature": 130.0}
             known |= {"sources": [{"path": f"{name}.trr", "size": 1, "digest": name}]}
             staged.create(topology, frames, precision=None, attrs=known)
             staged.append(frames)
@@ -214,3 +219,126 @@ def test_what_has_no_forces_or_no_room_is_refused(store: Path) -> None:
         network_forces(model, position, torch.eye(3), ["A"] * PARTICLES)
     with pytest.raises(InputError, match="knows the types A, not B"):
         network_forces(model, position, torch.from_numpy(ds["box"].values[0]), ["B"] * PARTICLES)
+
+
+def test_a_training_that_ended_early_stays_ended(store: Path, tmp_path: Path) -> None:
+    path, options = tmp_path / "place.npz", {"steps": 60, "rate": 3.0, "every": 2, "patience": 2}
+    for model in (pair_network(), pair_network()):
+        train_, other = loaders(store)
+        rows = list(
+            train_forces(
+                model,
+                train_,
+                validation=other,
+                place=read_place(path, model),
+                on_place=lambda place: write_place(path, place),
+                **options,
+            )
+        )
+    assert rows == []
+
+
+FIT = {
+    "split.toml": """
+        [[train]]
+        system = "train"
+        stop = "18 ps"
+        [[validation]]
+        system = "other"
+        [[heldout]]
+        system = "third"
+    """,
+    "spec.toml": '[rdf]\nr_max = "0.9 nm"\nbin_width = "0.02 nm"\n',
+    "fit.toml": """
+        name = "forces"
+        split = "split.toml"
+        spec = "spec.toml"
+        seed = 4
+        [potential]
+        cutoff = "0.8 nm"
+        spacing = "0.004 nm"
+        features = 16
+        hidden = [16]
+        [sampling]
+        replicas = 4
+        duration = "4 ps"
+        [training]
+        loss = "forces"
+        rounds = 4
+        steps = 25
+        rate = 0.03
+        patience = 4
+        [validation]
+        tolerance = 0.1
+        duration = "8 ps"
+    """,
+}
+ATOMIC = {
+    'spacing = "0.004 nm"': 'kind = "atomic"\ninputs = ["density"]',
+    "features = 16": "features = 6",
+    "hidden = [16]": "hidden = [6]",
+    "rounds = 4": "rounds = 2",
+    "steps = 25": "steps = 6",
+}
+
+
+def fit_of(folder: Path, changes: dict[str, str] | None = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in FIT.items():
+        for old, new in (changes or {}).items():
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    return folder / "fit.toml"
+
+
+def test_a_fit_file_matches_forces_and_is_validated(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file, out = fit_of(tmp_path), tmp_path / "fit"
+    assert main(["train", str(file), "-o", str(out), "--store", str(store)]) == 0
+    r = np.linspace(0.36, 0.6, 40)
+    off = interpolate(read_tables(out)["A-A"], r)[1] - interpolate(truth()["A-A"], r)[1]
+    assert np.sqrt((off**2).mean()) < 6.0  # of 100 and more
+    with (out / "log.csv").open() as log:
+        rows = list(csv.DictReader(log))
+    assert [int(row["step"]) for row in rows] == list(range(1, 101))
+    held = [float(row["force error validation"]) for row in rows if row["force error validation"]]
+    assert len(held) == 4
+    assert 29.0 < min(held) < 32.0 < float(rows[0]["force error train"])
+    learned = json.loads((out / "trainset.lock").read_text())
+    assert learned["loader"]["batch_size"] == 8
+    curves = read_curves(out / "training.nc")
+    assert curves["iteration"].values.tolist() == [25, 50, 75, 100]
+    assert curves["part_loss"].sel(part="validation").values == pytest.approx(np.square(held))
+    assert main(["validate", str(out), "--store", str(store)]) == 0
+    assert "within the tolerance" in capsys.readouterr().out
+
+
+def test_a_fit_on_forces_that_was_stopped_goes_on_with_the_same_bits(store: Path, tmp_path: Path) -> None:
+    file = fit_of(tmp_path, ATOMIC | {"patience = 4": ""})
+    train(file, store=store, out=tmp_path / "whole")
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(file, store=store, out=tmp_path / "fit", progress=stop)
+    train(file, store=store, out=tmp_path / "fit")
+    for name in ("weights.npz", "potential.nc", "training.nc"):
+        assert (tmp_path / "fit" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rounds = 4": "damping = 1e-3"}, 'damping: loss = "forces" has no use for it'),
+        ({"rounds = 4": ""}, "needs rounds and steps"),
+        ({'loss = "forces"': "batch_size = 4"}, 'batch_size is for loss = "forces"'),
+        ({'"train"': '"forceless"'}, "forceless/r1/cg: has no force; per frame there are position, box"),
+    ],
+)
+def test_a_fit_on_forces_that_cannot_be_says_why(
+    changes: dict[str, str], says: str, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=says):
+        train(fit_of(tmp_path, changes), store=store, out=tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
