@@ -10,15 +10,15 @@ import numpy as np
 import xarray as xr
 
 from cgstore.errors import CgstoreError
-from cgstore.learn.mobility.families import depth_towards, slower
+from cgstore.learn.mobility.families import depth_after, depth_towards, slower
 from cgstore.learn.mobility.runs import Liquid, simulated
 from cgstore.tables import table_of
 
 __all__ = ["Runs", "families"]
 
 CUTOFF = 1.4
-# Beads of each set, in this order: so many times as fast as its molecules by a guess, and of this size.
-MEMBERS = ((1.0, 1.04), (1.3, 1.04), (1.0, 1.0), (0.8, 1.04))
+MEMBERS, SIZE = 2, 1.04  # of each family, and how large its beads are; at the same D larger ones keep g better
+NEAR = 0.03  # of ln D: nearer to the molecules nothing else is tried
 UNKNOWN = [float("nan")] * 2
 
 Float = np.ndarray
@@ -62,17 +62,22 @@ class Runs:
 
 
 def families(near: xr.Dataset, runs: Runs, rows: Sequence[int], *, members: int, quiet: bool) -> xr.Dataset:
-    """Run the first members of the family of each set and return them as `candidates` wants them."""
-    r, found = near["r"].values, []
-    for speed, size in MEMBERS[:members]:
+    """Search for beads of each set that move as its molecules do; return all that were run for `candidates`."""
+    found: list[dict[str, Any]] = []
+    last: dict[int, tuple[float, float]] = {}
+    for _ in range(members):
         for row in rows:
             one = near.isel(system=row)
-            depth = round(depth_towards(float(one["D_CG"]), speed * float(one["D_AA"]), size=size), 4)
-            u = slower(r, one["u"].values, depth=depth, size=size)
-            run = runs.run(row, r, u)
-            found.append({"system": one["system"].item(), "depth": depth, "size": size, **run})
+            aim = float(one["D_AA"])
+            if row in last and abs(np.log(last[row][1] / aim)) < NEAR:
+                continue
+            tried = depth_after(*last[row], aim) if row in last else depth_towards(float(one["D_CG"]), aim, size=SIZE)
+            depth = round(tried, 4)
+            run = runs.run(row, near["r"].values, slower(near["r"].values, one["u"].values, depth=depth, size=SIZE))
+            last[row] = depth, run["D"][0] if not run["phase"] else float("nan")
+            found.append({"system": one["system"].item(), "depth": depth, "size": SIZE, **run})
             if not quiet:
-                print(f"  {len(found)} {told(found[-1])}, molecules {1e3 * float(one['D_AA']):.3f}", flush=True)
+                print(f"  {len(found)} {told(found[-1])}, molecules {1e3 * aim:.3f}", flush=True)
     return labelled(found, runs.sets["r"].values)
 
 

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from cgstore.errors import InputError, NotFound
-from cgstore.learn.mobility.families import candidates, depth_towards, slower
+from cgstore.learn.mobility.families import candidates, depth_after, depth_towards, slower
 from cgstore.learn.mobility.folds import folds
 from cgstore.learn.mobility.pairs import PairLoader, averaged, pairs_of
 from cgstore.learn.mobility.runs import Liquid, simulated
@@ -122,6 +122,10 @@ def test_means_of_partners_are_those_of_the_pairs() -> None:
 def test_the_guess_of_a_depth_is_exact_where_the_logarithm_is_a_line() -> None:
     depth = depth_towards(6e-3, 2e-3, size=1.02)
     assert 6e-3 * np.exp(-1.8 * (depth - 1.0) - 5.0 * 0.02) == pytest.approx(2e-3)
+    off = 0.5 * depth + 0.5  # too little, and corrected by what its run showed
+    speed = 6e-3 * np.exp(-1.8 * (off - 1.0) - 5.0 * 0.02)
+    assert depth_after(off, speed, 2e-3) == pytest.approx(depth)
+    assert 1.0 < depth_after(depth, float("nan"), 2e-3) < depth
     u = 4.0 * ((0.5 / R) ** 12 - (0.5 / R) ** 6)
     larger = slower(R, u, depth=depth, size=1.02)
     inside = 1.03 * R[0] < R

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cgstore.errors import InputError, NotFound
 from cgstore.learn.mobility.tradeoff import deepened, stretched
 
-__all__ = ["candidates", "depth_towards", "slower"]
+__all__ = ["candidates", "depth_after", "depth_towards", "slower"]
 
 Float = NDArray[np.float64]
 
@@ -32,6 +32,24 @@ def depth_towards(speed: float, aim: float, *, size: float = 1.0) -> float:
     (1.385, 1.0)
     """
     return max(1.0 + (float(np.log(speed / aim)) - _BEND * (size - 1.0)) / _SLOPE, 1.0)
+
+
+def depth_after(depth: float, speed: float, aim: float) -> float:
+    """Return the factor of the energies to try after a run: nearer to the aim by the same guess of the slope.
+
+    Parameters
+    ----------
+    depth, speed : of the run; speed is NaN where it was no liquid, and then a quarter of what was deepened is taken off
+    aim : the diffusion coefficient that is wanted
+
+    Examples
+    --------
+    >>> depth_after(1.4, float("nan"), 2e-3), depth_after(1.4, 2e-3, 2e-3)
+    (1.3, 1.4)
+    """
+    if not np.isfinite(speed):
+        return round(1.0 + 0.75 * (depth - 1.0), 4)
+    return max(depth + float(np.log(speed / aim)) / _SLOPE, 1.0)
 
 
 def slower(r: Float, u: Float, *, depth: float, size: float = 1.0) -> Float:
