@@ -1,13 +1,17 @@
 """Training without data: the reverse Kullback–Leibler divergence from exp(−βU) is made small while β grows to one."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cgstore.errors import PhysicsError
+from cgstore.learn.generative.checkpoint import read_state, write_state
 from cgstore.learn.generative.memory import Memory
 from cgstore.learn.generative.model import Architecture, Model, model_of
 from cgstore.learn.generative.targets import Target, softened
@@ -16,6 +20,8 @@ from cgstore.learn.generative.tempering import Tempering, next_step, settled
 __all__ = ["Settings", "Trained", "objective", "train"]
 
 Float = NDArray[np.float64]
+
+_PLAIN = ("now", "here", "beta", "objective", "evaluations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ def train(
     settings: Settings,
     *,
     report: Callable[[int, float, float], None] = lambda iteration, beta, value: None,
+    checkpoint: Path | None = None,
+    every: int = 200,
 ) -> Trained:
     """Fit a model to a potential by asking for energies and forces where the model is; no data are read.
 
@@ -75,23 +83,31 @@ def train(
     periodic : (coordinate,) which coordinates are angles
     settings : everything else
     report : called after each iteration, with its number, β and the objective
+    checkpoint : file for the state of the training; if it is there, the training goes on from it, to the same bits
+    every : iterations between two states
 
     Raises
     ------
     PhysicsError : the objective is no longer a number
+    InputError : the checkpoint is of other settings, or no checkpoint
     """
     model = model_of(torch.as_tensor(periodic), settings.shape, seed=settings.seed)
     run = _Run(model, target, settings, report)
-    beta = settings.tempering.start
-    while beta < 1.0:
-        here = len(run.objective)
-        while not settled(run.objective[here:], settings.tempering):
-            run.improve(beta)
-        beta += next_step(*run.drawn(), beta, settings.tempering)
-    run.slow_down(settings.final)
-    for _ in range(settings.final):
-        run.improve(1.0)
-        run.slowing.step()
+    if checkpoint is not None and checkpoint.exists():
+        run.take(read_state(checkpoint, settings))
+
+    def go_on() -> None:
+        run.improve()
+        if checkpoint is not None and len(run.objective) % every == 0:
+            write_state(checkpoint, run.state(), settings)
+
+    while run.now < 1.0:
+        while not settled(run.objective[run.here :], settings.tempering):
+            go_on()
+        run.now += next_step(*run.drawn(), run.now, settings.tempering)
+        run.here = len(run.objective)
+    while len(run.objective) - run.here < settings.final:
+        go_on()
     return Trained(model, np.array(run.beta), np.array(run.objective), run.evaluations)
 
 
@@ -106,12 +122,40 @@ class _Run:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.optimiser = torch.optim.Adam(model.parameters(), lr=settings.rate)
         self.memory = Memory(settings.kept)
+        self.now, self.here = settings.tempering.start, 0  # β, and the iteration at which it became that
         self.beta: list[float] = []
         self.objective: list[float] = []
         self.evaluations = 0
 
-    def improve(self, beta: float) -> None:
+    def state(self) -> dict[str, Any]:
+        """Return all that changes."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return plain | {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "memory": [self.memory.x, self.memory.energy, self.memory.log_q],
+        }
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.memory.x, self.memory.energy, self.memory.log_q = state["memory"]
+
+    def rate(self) -> float:
+        """Return the rate of this iteration: at β = 1 it falls along a cosine, to a hundredth."""
+        if self.now < 1.0:
+            return self.settings.rate
+        part = (len(self.objective) - self.here) / self.settings.final
+        return self.settings.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * part)))
+
+    def improve(self) -> None:
         """Take one step of Adam."""
+        beta, self.optimiser.param_groups[0]["lr"] = self.now, self.rate()
         self.optimiser.zero_grad(set_to_none=True)
         energy, log_q, x = self.sampled()
         value = objective(energy, log_q, beta)
@@ -151,12 +195,6 @@ class _Run:
         with torch.no_grad():
             energy, log_q, _ = self.sampled()
         return energy.numpy().astype(np.float64), log_q.numpy().astype(np.float64)
-
-    def slow_down(self, iterations: int) -> None:
-        """Let the rate fall along a cosine from now on."""
-        self.slowing = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimiser, max(iterations, 1), eta_min=0.01 * self.settings.rate
-        )
 
 
 def _soft(target: Target, ceiling: float) -> Target:

@@ -1,11 +1,15 @@
 """The bimodal potential of the published method, against quadrature; the rule of tempering, against exact systems."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from cgstore.errors import PhysicsError
+from cgstore.errors import InputError, PhysicsError
 from cgstore.learn.generative.drawing import draw, log_partition, weights_of
+from cgstore.learn.generative.ensembles import digest_of
 from cgstore.learn.generative.memory import Memory
 from cgstore.learn.generative.model import Architecture
 from cgstore.learn.generative.targets import analytic, double_well
@@ -95,6 +99,38 @@ def test_a_training_is_the_same_for_the_same_seed() -> None:
     )
     runs = [train(analytic(double_well), np.zeros(2, bool), settings) for _ in range(2)]
     np.testing.assert_array_equal(runs[0].objective, runs[1].objective)
+
+
+@pytest.mark.parametrize("stop", [7, 13])
+def test_a_training_that_is_stopped_goes_on_to_the_same_bits(tmp_path: Path, stop: int) -> None:
+    """Stopped while β grows, and in the last iterations."""
+    settings = Settings(
+        shape=Architecture(latent=1, hidden=(8,), rounds=1),
+        tempering=Tempering(start=0.5, largest=0.5, increase=100.0, longest=5),
+        samples=20,
+        final=8,
+        covering=0.5,
+        kept=50,
+    )
+    target, periodic, path = analytic(double_well), np.zeros(2, bool), tmp_path / "state"
+    whole = train(target, periodic, settings)
+
+    def stopped(iteration: int, beta: float, value: float) -> None:
+        if iteration == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(target, periodic, settings, report=stopped, checkpoint=path, every=3)
+    seen = []
+    again = train(target, periodic, settings, report=lambda *now: seen.append(now), checkpoint=path)
+    assert len(seen) == len(whole.beta) - (stop - 1) // 3 * 3
+    np.testing.assert_array_equal(again.objective, whole.objective)
+    assert (digest_of(again.model), again.evaluations) == (digest_of(whole.model), whole.evaluations)
+    with pytest.raises(InputError, match="other settings"):
+        train(target, periodic, replace(settings, seed=1), checkpoint=path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no state"):
+        train(target, periodic, settings, checkpoint=path)
 
 
 def test_the_rise_of_the_divergence_is_that_of_exact_gaussians() -> None:
