@@ -8,7 +8,8 @@ iterative Boltzmann inversion (stage ibi) corrects the potentials of mean force 
 Smaller steps (refined), then inverse Monte Carlo (imc) go on from there and correct the pressure in the plane, too. The
 last model runs a million steps with a free area and without tension (free), and in the fixed box (fixed); that of ibi,
 whose pressure nobody corrected, with a free area (uncorrected). The height of the box is always fixed, because nothing
-is above a bilayer in empty space. Runs are made in pieces, and go on with those there are.
+is above a bilayer in empty space. Runs are made in pieces, and go on with those there are. Diffusion is asked of a run
+of its own in the fixed box, as long as the atomistic one and without friction (motion).
 What came out: docs/model-dmpc.md.
 """
 
@@ -35,10 +36,18 @@ SHORT = Sampling(time_step=TIME_STEP, equilibrate=30.0, duration=200.0, every=2.
 LONG = Sampling(time_step=TIME_STEP, equilibrate=30.0, duration=400.0, every=0.5, threads=1)
 PIECES, FRAMES = 20, 50  # of a run; frames of a piece; the first piece is left out
 RUNS = ("free", "fixed", "uncorrected")
-AFTER = {"refined": "ibi", "imc": "refined", "free": "imc", "fixed": "imc", "uncorrected": "ibi"}  # whose model
+AFTER = {
+    "refined": "ibi",
+    "imc": "refined",
+    "free": "imc",
+    "fixed": "imc",
+    "uncorrected": "ibi",
+    "motion": "imc",
+}  # whose model
+LAGS = (100.0, 400.0)  # ps, of the line that diffusion is the slope of
 REACH = 3.0  # nm, of profiles
 COLOURS = ("#3b6fb6", "#e0832d", "#7a3fa8", "#1c7a52", "#444444")
-STAGES = ("ibi", "refined", "imc", "free", "fixed", "uncorrected", "report")
+STAGES = ("ibi", "refined", "imc", "free", "fixed", "uncorrected", "motion", "report")
 
 
 def main() -> None:
@@ -59,6 +68,8 @@ def main() -> None:
             found(stage, learnt, asked.out)
         elif stage in RUNS:
             moved(stage, learnt, asked.out, asked.steps)
+        elif stage == "motion":
+            mobile(ds, asked.out)
         else:
             reported(learnt, ds.isel(frame=slice(half, None)), asked.out)
 
@@ -138,6 +149,47 @@ def moved(stage: str, learnt: xr.Dataset, out: Path, steps: int) -> None:
                 f"  {stage} piece {piece}: area {area:.3f} nm2, energy {float(run['energy'].mean()):.0f}, {spent:.0f} s"
             )
         frames = xr.open_zarr(path, consolidated=False).isel(frame=[-1]).load()
+
+
+def mobile(ds: xr.Dataset, out: Path) -> None:
+    """Print how fast lipids move in the plane: the whole atomistic run, and replicas of the model without friction."""
+    times, cpu = ds["time"].values, time.process_time()
+    model = loaded(out / f"{AFTER['motion']}.npz")
+    options: dict = {
+        "temperature": TEMPERATURE,
+        "time_step": TIME_STEP,
+        "threads": 1,
+        "seed": 100 * STAGES.index("motion"),
+    }
+    start = sample(model, starting_frames(ds, 3), equilibrate=0.0, duration=100.0, every=100.0, **options)
+    spacing = float(times[1] - times[0])
+    run = sample(
+        model,
+        start.drop_vars("velocity"),
+        equilibrate=10.0,
+        duration=float(times[-1] - times[0]),
+        every=spacing,
+        friction=0.0,
+        coupling=1.0,
+        **options,
+    )
+    msd = {"atomistic": cgstore.mean_squared_displacement(ds, dims="xy").compute()}
+    for number in range(3):
+        one = run.isel(frame=run["replica"].values == number)
+        names = {name: ds[name].variable for name in ("name", "residue", "molecule", "molecule_kind") if name in ds}
+        msd[f"model {number}"] = cgstore.mean_squared_displacement(one.assign_coords(names), dims="xy").compute()
+    found = {name: cgstore.diffusion_coefficient(one, fit=LAGS).compute() for name, one in msd.items()}
+    for name, one in found.items():
+        value, error = (1e3 * float(one[key][0]) for key in ("diffusion", "diffusion_error"))
+        far = [f"{lag:.0f} ps {float(msd[name]['msd'].interp(lag=lag)[0]):.3f}" for lag in (15.0, 105.0, 375.0)]
+        print(
+            f"  {name}: D in the plane {value:.3f} +- {error:.3f} nm2/ns; displacement squared / nm2: {', '.join(far)}"
+        )
+    each = np.array([float(one["diffusion"][0]) for name, one in found.items() if name != "atomistic"])
+    slow = found["atomistic"]
+    alpha = each.mean() / float(slow["diffusion"][0])
+    parts = each.std(ddof=1) / len(each) ** 0.5 / each.mean(), float(slow["diffusion_error"][0] / slow["diffusion"][0])
+    print(f"  acceleration {alpha:.2f} +- {alpha * float(np.hypot(*parts)):.2f}; {time.process_time() - cpu:.0f} s")
 
 
 def run_of(stage: str, out: Path) -> xr.Dataset | None:

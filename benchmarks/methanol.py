@@ -8,8 +8,8 @@ configs/methanol-data of https://github.com/mikhail-a-ivanov/ML-IMC (GPL-3). Giv
 One site per methanol, 512 of them, 298.15 K; 300 bins of 0.005 nm from zero, normalised by N(N - 1)/2 pairs and the
 volume of each frame. Trained on 100, 60, 40 and 10 % of methanol; 20, 30, 50, 70, 80 and 90 % are held out: nothing of
 them is read before the training has ended. Settings are chosen without them, too: by the trained ones, or by one of
-these that gives no gradient (`--train 100 60 10 --watch 40`). The file keeps the best network of each round; `--judge`
-only asks that.
+these that gives no gradient (`--train 100 60 10 --watch 40`). The file keeps the best network so far, or with
+`--average` the mean of the last rounds, each of which was fitted to the noise of its frames; `--judge` only asks that.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from _liquids import HELD_OUT, TRAINED, Liquid, begun_all, judged, methanol, mod
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.atomic_files import network_arrays, read_network
 from cgstore.learn.descriptors import radial_of
+from cgstore.learn.moves import set_parameters
 from cgstore.learn.pretraining import pretrain
 from cgstore.learn.settings import Sampling, Training
 from cgstore.learn.structural import Place, train_structure
@@ -50,6 +51,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--patience", type=int, default=0, help="rounds without a better one of --watch, then it ends")
     parser.add_argument("--rounds", type=int, default=14)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--average", type=int, default=0, help="keep the mean of the last rounds, not the best one")
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--equilibrate", type=float, default=1.0, help="ps left out in each round")
     parser.add_argument("--duration", type=float, default=6.0, help="ps of each replica and round")
@@ -102,8 +104,11 @@ def trained(asked: argparse.Namespace) -> None:
     sigma = np.full(len(liquids[0].g), 0.01)
     points = [one.point(asked.replicas, sigma, told_of(list(model.told), one)) for one in [*liquids, *watched]]
 
+    met: list[Sequence[torch.Tensor]] = []
+
     def on_round(place: Place) -> None:
-        """Keep the best network so far."""
+        """Keep the best network so far, and remember what each round began with."""
+        met.append(place.parameters)
         best = {name: value.numpy() for (name, _), value in zip(model.named_parameters(), place.best, strict=True)}
         np.savez(asked.out, **network_arrays(model) | best)
 
@@ -126,6 +131,9 @@ def trained(asked: argparse.Namespace) -> None:
             f"{'best ' if row.best else ''}{time.process_time():.0f} s",
             flush=True,
         )
+    if asked.average:
+        last = met[:-1][-asked.average :]  # the last call comes after the last round, which moves nothing
+        set_parameters(list(model.parameters()), [torch.stack(each).mean(0) for each in zip(*last, strict=True)])
     np.savez(asked.out, **network_arrays(model))
 
 
