@@ -113,7 +113,13 @@ def _names(datasets: Iterable[Mapping[str, Any]]) -> str:
 def _fit_facts(lock: Mapping[str, Any], learned: Mapping[str, Any], log: list[dict[str, str]]) -> list[tuple[str, str]]:
     """Return what a fit was made of and how long it took, line by line."""
     best = next((row for row in reversed(log) if row["best"] == "1"), log[-1])
-    reached = [f"{key.removeprefix('rmsd ')} {float(best[key]):.4f}" for key in best if key.startswith("rmsd ")]
+    kinds = {"rmsd ": "rmsd of g at the end of training", "force error ": "error of forces at the end, kJ/mol/nm"}
+    reached = {
+        words: [
+            f"{key.removeprefix(kind)} {float(best[key]):.4f}" for key in best if key.startswith(kind) and best[key]
+        ]
+        for kind, words in kinds.items()
+    }
     datasets = [
         (f"{part} data", f"{item['name']} version {item['version']}, digest {item['digest']}")
         for part, items in learned["parts"].items()
@@ -124,7 +130,7 @@ def _fit_facts(lock: Mapping[str, Any], learned: Mapping[str, Any], log: list[di
         ("digest of the split", learned["split"]),
         *((f"SHA-256 of {name}", known) for name, known in lock["files"].items()),
         ("seed", str(learned["seed"])),
-        ("rmsd of g at the end of training", ", ".join(reached)),
+        *((words, ", ".join(found)) for words, found in reached.items() if found),
         ("time of the training", f"{float(log[-1]['seconds']):.0f} s, {len(log)} steps, without the baseline"),
         ("software", plain_text(learned["software"])),
     ]

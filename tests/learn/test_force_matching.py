@@ -29,6 +29,7 @@ from cgstore.learn.interactions import interaction_of
 from cgstore.learn.loader import Loader
 from cgstore.learn.potential import PairNetwork, Prior
 from cgstore.learn.sampler import sample
+from cgstore.report.fits import fit_card
 from cgstore.schema import topology_of
 from cgstore.splits.split import Split
 from cgstore.store.versions import stage
@@ -308,6 +309,9 @@ def test_a_fit_file_matches_forces_and_is_validated(store: Path, tmp_path: Path,
     curves = read_curves(out / "training.nc")
     assert curves["iteration"].values.tolist() == [25, 50, 75, 100]
     assert curves["part_loss"].sel(part="validation").values == pytest.approx(np.square(held))
+    facts = dict(fit_card(out, open_catalog(str(store)))["facts"])
+    assert facts["error of forces at the end, kJ/mol/nm"].endswith(f"validation {min(held):.4f}")
+    assert "rmsd of g at the end of training" not in facts
     assert main(["validate", str(out), "--store", str(store)]) == 0
     assert "within the tolerance" in capsys.readouterr().out
 
