@@ -59,44 +59,23 @@ def train_model(
     tell : is told each epoch and its loss
     """
     sight = seen(training.curves, ensemble.scaling)
-    answers = _answers(training.truth, sight)
     mean, components = components_of(sight.curve, ensemble.components)
-    centre, scale = answers.mean(axis=0), answers.std(axis=0)
     rng = np.random.default_rng(seed)
-    pool = [_copy(training, ensemble, mean, components, rng) for _ in range(_COPIES)]
-    x = np.stack([features for features, _ in pool])  # (copy, row, feature)
-    middle, width = x.mean(axis=(0, 1)), x.std(axis=(0, 1))
-    x = (x - middle) / width
-    y = (np.stack([wanted for _, wanted in pool]) - centre) / scale
+    pool = _pool_of(training, sight, ensemble, mean, components, rng)
 
     def batches(epoch: int) -> Iterator[Batch]:
         for rows in order(epoch):
             copy = rng.integers(_COPIES, size=(ensemble.members, len(rows)))
-            yield x[copy, rows], y[copy, rows]
+            yield pool.x[copy, rows], pool.y[copy, rows]
 
-    steps = -(-len(training) // ensemble.batch_size)
-    sizes = (len(middle), *ensemble.hidden, 2)
-    heads = Heads((), ())
-    rounds = train_heads(
-        batches,
-        sizes=sizes,
-        members=ensemble.members,
-        epochs=ensemble.epochs,
-        steps=steps,
-        rate=ensemble.rate,
-        seed=seed,
-        device=ensemble.device,
-    )
-    for epoch, (loss, done) in enumerate(rounds):
-        tell(epoch, loss)
-        heads = done or heads
+    heads = _trained(batches, pool, ensemble, seed, tell)
     model = LiquidModel(
         scaling=ensemble.scaling,
         r=training.curves.r,
-        feature_mean=middle,
-        feature_scale=width,
-        answer_mean=centre,
-        answer_scale=scale,
+        feature_mean=pool.middle,
+        feature_scale=pool.width,
+        answer_mean=pool.centre,
+        answer_scale=pool.scale,
         weights=heads.weights,
         biases=heads.biases,
         quantiles=np.ones((2, 1)),
@@ -126,6 +105,55 @@ def batches_of(count: int, batch_size: int, seed: int) -> Callable[[int], Iterat
         yield from np.split(rows, range(batch_size, count, batch_size))
 
     return order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pool:
+    """Copies of all systems with noise of their own, normalised."""
+
+    x: Float  # (copy, row, feature)
+    y: Float  # (copy, row, answer)
+    middle: Float  # (feature,)
+    width: Float
+    centre: Float  # (answer,)
+    scale: Float
+
+
+def _pool_of(
+    rows: Rows, sight: Seen, ensemble: Ensemble, mean: Float, components: Float, rng: np.random.Generator
+) -> _Pool:
+    """Return copies; answers are normalised by those of the systems as they were measured."""
+    answers = _answers(rows.truth, sight)
+    centre, scale = answers.mean(axis=0), answers.std(axis=0)
+    copies = [_copy(rows, ensemble, mean, components, rng) for _ in range(_COPIES)]
+    x, y = (np.stack(part) for part in zip(*copies, strict=True))
+    middle, width = x.mean(axis=(0, 1)), x.std(axis=(0, 1))
+    return _Pool((x - middle) / width, (y - centre) / scale, middle, width, centre, scale)
+
+
+def _trained(
+    batches: Callable[[int], Iterator[Batch]],
+    pool: _Pool,
+    ensemble: Ensemble,
+    seed: int,
+    tell: Callable[[int, float], None],
+) -> Heads:
+    """Return trained networks."""
+    heads = Heads((), ())
+    rounds = train_heads(
+        batches,
+        sizes=(len(pool.middle), *ensemble.hidden, 2),
+        members=ensemble.members,
+        epochs=ensemble.epochs,
+        steps=-(-pool.x.shape[1] // ensemble.batch_size),
+        rate=ensemble.rate,
+        seed=seed,
+        device=ensemble.device,
+    )
+    for epoch, (loss, done) in enumerate(rounds):
+        tell(epoch, loss)
+        heads = done or heads
+    return heads
 
 
 def _answers(truth: Float, sight: Seen) -> Float:
