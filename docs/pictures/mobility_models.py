@@ -57,7 +57,7 @@ def runs(panel: Any, said: dict[str, Any]) -> None:
         one = points(said["runs"], kind)
         panel.errorbar(one["alpha"], one["rmsd"], xerr=one["error"], fmt=marker, color=colour, ms=4, lw=0.8)
     panel.axvline(1.0, color="0.7", lw=0.8, zorder=0)
-    panel.set(xlabel="α", ylabel="rmsd of g(r)", yscale="log")
+    panel.set(xlabel="α", ylabel="rmsd of g(r)", ylim=(0, None))
 
 
 def fronts(panel: Any, sets: list[dict[str, Any]]) -> None:
@@ -70,7 +70,7 @@ def fronts(panel: Any, sets: list[dict[str, Any]]) -> None:
         front = np.array([[liquids[name][key][0] for key in ("alpha", "rmsd")] for name in one["front"]])
         panel.plot(front[:, 0], front[:, 1], "-", color=colour, lw=1, label=f"D = {1e3 * one['D_AA']:.2f}")
     panel.axvline(1.0, color="0.7", lw=0.8, zorder=0)
-    panel.set(xlabel="α", ylabel="rmsd of g(r), fronts of single sets", yscale="log")
+    panel.set(xlabel="α", ylabel="rmsd of g(r), fronts of single sets", ylim=(0, None))
     panel.legend(fontsize=FONT - 2, frameon=False, title="molecules, 10⁻⁹ m² s⁻¹", title_fontsize=FONT - 2)
 
 

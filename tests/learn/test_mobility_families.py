@@ -60,6 +60,7 @@ def test_candidates_are_inversions_and_the_liquids_of_families() -> None:
     owners = [str(name)[:4] for name in beads["system"].values]
     assert owners == ["s000", "s001", "s002", "s000", "s002", "s000", "s001"]
     assert beads["depth"].values.tolist() == [1.0, 1.0, 1.0, 1.3, 1.3, 1.6, 1.6]
+    assert candidates(sets, runs, worst=0.009)["depth"].values.tolist() == [1.0, 1.0, 1.0]
     np.testing.assert_allclose(beads["u"].values[5], 1.6 * sets["u"].values[0])
     np.testing.assert_allclose(beads["g"].values[4], sets["g"].values[2] + 0.03)
     with pytest.raises(NotFound, match="z/atomistic/cg"):

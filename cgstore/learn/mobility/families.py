@@ -57,7 +57,7 @@ def slower(r: Float, u: Float, *, depth: float, size: float = 1.0) -> Float:
     return stretched(r, deepened(u, depth), size)
 
 
-def candidates(sets: xr.Dataset, runs: xr.Dataset) -> xr.Dataset:
+def candidates(sets: xr.Dataset, runs: xr.Dataset, *, worst: float = 0.1) -> xr.Dataset:
     """Return all beads that molecules may be paired with: those of the inversions, and of the families' runs.
 
     Parameters
@@ -65,11 +65,12 @@ def candidates(sets: xr.Dataset, runs: xr.Dataset) -> xr.Dataset:
     sets : `u`, `g_beads`, `D_CG` and `D_CG_error` of each
     runs : on (system), the set that a member belongs to, each as often as it has members: `depth` and `size` as in
         `slower`, `D_CG` and its error, nm²/ps, `g (system, r)`, and `phase`, empty if the run was one liquid
+    worst : relative error of D beyond which beads do not count: they match molecules that move quite differently
 
     Returns
     -------
     dataset on (system), named by the set that owns the beads: `u` and `g` on (system, r), `D_CG` and its error,
-    `depth`, `size`; without the runs that froze or separated, and those whose D is not known
+    `depth`, `size`; without the runs that froze or separated, and those whose D is hardly known
 
     Raises
     ------
@@ -83,7 +84,7 @@ def candidates(sets: xr.Dataset, runs: xr.Dataset) -> xr.Dataset:
         raise InputError(
             "candidates: found g of the runs at other distances than the potentials, expected all of these"
         )
-    sound = (runs["phase"].values == "") & np.isfinite(runs["D_CG"].values) & np.isfinite(runs["D_CG_error"].values)
+    sound = (runs["phase"].values == "") & (runs["D_CG_error"].values <= worst * runs["D_CG"].values)  # not NaN either
     kept = runs.isel(system=np.flatnonzero(sound)).sel(r=sets["r"], method="nearest").assign_coords(r=sets["r"].values)
     r, u = sets["r"].values, dict(zip(names, sets["u"].values, strict=True))
     made = [
