@@ -23,7 +23,7 @@ from cgstore.learn.atomic_files import network_arrays
 from cgstore.learn.beginning import begin_as_pairs, model_of
 from cgstore.learn.drawing import Potential, StatePoint
 from cgstore.learn.fit_training import CHECKPOINT, train_on_averages, train_on_forces
-from cgstore.learn.folder import PAIR_PART, UNFINISHED, finished, read_lock, write_arrays, write_tables
+from cgstore.learn.folder import PAIR_PART, UNFINISHED, read_lock, stage_of, write_arrays, write_tables
 from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
 from cgstore.learn.potential import PairNetwork
@@ -156,13 +156,9 @@ def _one_thread() -> Iterator[None]:
 
 def _finished_before(folder: Path, parts: Ingredients) -> bool:
     """Tell whether the folder holds this very fit, finished; refuse one that holds anything else."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: found a file, expected a folder or nothing")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if (stage := stage_of(folder)) == "new":
         return False
-    if not (done := finished(folder)) and not (folder / UNFINISHED).is_file():
-        raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
-    if done:
+    if stage == "finished":
         read_lock(folder)
     elif not any((folder / name).exists() for name in (TRAINSET, CHECKPOINT)):
         return False  # stopped before it began to train
@@ -170,7 +166,7 @@ def _finished_before(folder: Path, parts: Ingredients) -> bool:
         lines = "\n".join(f"  {line}" for line in changed)
         raise InputError(f"{folder}: holds another fit; choose a new folder or remove this one\n{lines}")
     TrainingSet.read(folder).verify(parts.catalog, parts.split, features=parts.spec, seed=parts.file.seed)
-    return done
+    return stage == "finished"
 
 
 def _changes(folder: Path, parts: Ingredients) -> list[str]:

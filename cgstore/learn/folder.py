@@ -21,7 +21,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -37,11 +37,11 @@ from cgstore.whole_files import write_bytes, write_whole
 __all__ = [
     "PAIR_PART",
     "UNFINISHED",
-    "finished",
     "read_curves",
     "read_lock",
     "read_settings",
     "read_tables",
+    "stage_of",
     "write_arrays",
     "write_dataset",
     "write_rows",
@@ -53,9 +53,27 @@ PAIR_PART = "pair part"  # of a network of atoms, to look at: two particles alon
 _MOST_BYTES = 2**26  # of a lock
 
 
-def finished(folder: Path) -> bool:
+def _finished(folder: Path) -> bool:
     """Tell whether a folder holds a fit that came to its end."""
     return (folder / "lock.json").is_file() and not (folder / UNFINISHED).exists()
+
+
+def stage_of(folder: Path) -> Literal["new", "begun", "finished"]:
+    """Tell how far the fit of a folder is; a folder that is not there, or empty, is a new one.
+
+    Raises
+    ------
+    InputError : it is a file, or holds something that is no fit
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: found a file, expected a folder or nothing")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return "new"
+    if _finished(folder):
+        return "finished"
+    if not (folder / UNFINISHED).is_file():
+        raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
+    return "begun"
 
 
 def read_lock(folder: Path) -> dict[str, Any]:
@@ -68,7 +86,7 @@ def read_lock(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "lock.json").is_file():
         raise InputError(f"{folder}: no fit; make one with cgstore train FIT.toml -o {folder}")
-    if not finished(folder):
+    if not _finished(folder):
         raise InputError(f"{folder}: the fit is not finished; repeat the cgstore train that began it, it goes on")
     lock = _parse_lock(folder / "lock.json")
     for name, known in lock["files"].items():

@@ -17,7 +17,7 @@ from cgstore.features import kept
 from cgstore.frames import Frames
 from cgstore.learn import Loader, feature_keys, fit
 from cgstore.learn.fit import train
-from cgstore.learn.folder import UNFINISHED, finished, read_lock, read_tables
+from cgstore.learn.folder import UNFINISHED, read_lock, read_tables, stage_of
 from cgstore.learn.liquid.settings import is_liquid_fit
 from cgstore.learn.log import Log
 from cgstore.learn.settings import FitFile
@@ -136,14 +136,14 @@ def test_a_fit_that_was_interrupted_says_so_and_goes_on_to_the_same_result(liqui
     with pytest.raises(KeyboardInterrupt):
         train(liquid.fit_file, store=liquid.store, out=folder, progress=interrupt)
     assert (folder / UNFINISHED).is_file()
-    assert not finished(folder)
+    assert stage_of(folder) != "finished"
     assert not (folder / "lock.json").exists()
     assert not [path for path in folder.iterdir() if path.name.startswith(".") and "checkpoint" not in path.name]
     with pytest.raises(InputError, match=r"no fit|not finished"):
         read_lock(folder)
 
     train(liquid.fit_file, store=liquid.store, out=folder)
-    assert finished(folder)
+    assert stage_of(folder) == "finished"
     for result in ("weights.npz", "potential.nc", "training.nc"):
         assert (folder / result).read_bytes() == (fitted / result).read_bytes()
     strip = lambda path: [  # noqa: E731 - all columns but the seconds
@@ -254,7 +254,7 @@ def test_training_does_not_read_the_held_out_positions(liquid, tmp_path):
     for path in data:
         path.write_bytes(b"no fit may see this")
     fit_file = _again(liquid, tmp_path, **{"rounds = 5": "rounds = 2"})
-    assert finished(train(fit_file, store=store, out=tmp_path / "fit"))
+    assert stage_of(train(fit_file, store=store, out=tmp_path / "fit")) == "finished"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from cgstore.catalog import Catalog, open_catalog
 from cgstore.documents import did_you_mean, load_document
 from cgstore.errors import InputError
 from cgstore.feature_tables.storage import open_table, read_published
-from cgstore.learn.folder import UNFINISHED, finished, read_lock, write_arrays, write_rows
+from cgstore.learn.folder import UNFINISHED, read_lock, stage_of, write_arrays, write_rows
 from cgstore.learn.liquid.model import LEVELS, LiquidModel
 from cgstore.learn.liquid.rows import rows_of_table
 from cgstore.learn.liquid.settings import LiquidFit
@@ -169,14 +169,8 @@ def _about(file: LiquidFit, split: Split, store: str | Path) -> dict[str, Any]:
 
 def _finished_before(folder: Path, file: LiquidFit, split: Split) -> bool:
     """Tell whether the folder holds this fit, finished; refuse one that holds anything else."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: found a file, expected a folder or nothing")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if stage_of(folder) != "finished":
         return False
-    if not finished(folder):
-        if (folder / UNFINISHED).is_file():
-            return False
-        raise InputError(f"{folder}: holds another fit or other files; choose a new folder or remove this one")
     lock = read_lock(folder)
     before = load_document(folder / "fit.toml", LiquidFit)
     if before.model_copy(update={"split": file.split}) != file or lock.get("split_digest") != split.digest:
