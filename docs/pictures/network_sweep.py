@@ -33,14 +33,16 @@ def means(rows: Sequence[Row]) -> list[dict[str, object]]:
     found = []
     for key in dict.fromkeys((row["functions"], row["hidden"]) for row in rows):
         mine = [row for row in rows if (row["functions"], row["hidden"]) == key]
-        sse, error, seconds, speed = (
-            np.array([float(row[name]) for row in mine]) for name in ("sse", "error", "seconds", "steps_per_second")
+        sse, error, noise, seconds, speed = (
+            np.array([float(row[name]) for row in mine])
+            for name in ("sse", "error", "noise", "seconds", "steps_per_second")
         )
         scatter = sse.std(ddof=1) / len(sse) ** 0.5 if len(sse) > 1 else 0.0
         own = float(np.hypot.reduce(error)) / len(error)
         found.append(
             {"functions": key[0], "hidden": key[1] or "linear", "parameters": mine[0]["parameters"],
              "seeds": len(mine), "sse": sse.mean(), "error": max(scatter, own),
+                "ratio": sse.mean() / noise.mean(),
              "seconds": seconds.mean(), "speed": speed.mean()}
         )  # fmt: skip
     return found
@@ -57,14 +59,14 @@ def main(path: Path) -> None:
     for panel, system in zip(axes[:, 0], systems, strict=True):
         found = means([row for row in rows if row["system"] == system])
         print(
-            f"{system}\n| functions | layers | parameters | SSE | seconds of training | steps per second |\n"
-            + "|---" * 6
-            + "|"
+            f"{system}\n| functions | layers | parameters | SSE | SSE / noise "
+            "| seconds | steps per second |\n" + "|---" * 7 + "|"
         )
         for one in found:
             print(
                 f"| {one['functions']} | {one['hidden'].replace('-', '–')} | {one['parameters']} | {one['sse']:.4f} ± "
-                f"{one['error']:.4f} ({one['seeds']}) | {one['seconds']:.0f} | {one['speed']:.0f} |"
+                f"{one['error']:.4f} ({one['seeds']}) | {one['ratio']:.1f} | {one['seconds']:.0f} | "
+                f"{one['speed']:.0f} |"
             )
             mark, color = MARKS[one["functions"]]
             label = f"{one['functions']} functions"
@@ -78,7 +80,12 @@ def main(path: Path) -> None:
             )
         for (text, value), style in zip(KNOWN[system], ("--", ":"), strict=True):
             panel.axhline(value, color="0.4", linestyle=style, linewidth=1, label=text)
-        panel.set(xlabel="steps per second of one core", ylabel="SSE of g", ylim=(0, None), xlim=(0, None))
+        panel.set(
+            xlabel="steps per second of one core",
+            ylabel="SSE of g",
+            ylim=(0, None),
+            xlim=(0, 1.12 * panel.get_xlim()[1]),
+        )
         panel.set_title(system, fontsize=FONT, loc="left")
         panel.legend(fontsize=FONT - 1)
     save_figure(figure, HERE / "network_sweep.png")
