@@ -99,9 +99,10 @@ def peptide_settings(options: argparse.Namespace, seed: int) -> Settings:
             pieces=10,
             bend_lines=False,
             width=3.0,  # about 1/√β at first
-            **(dict(by_latent=2, turn=0.5) if options.model == "angles" else dict(spread=2.0)),
+            **(dict(by_latent=2, turn=0.5, spread=0.2) if options.model == "angles" else dict(spread=2.0)),
         ),
         tempering=Tempering(start=options.start, largest=0.05, increase=0.2, floor=0.5, longest=options.longest),
+        prelude=300,
         samples=options.samples,
         rate=options.rate,
         final=options.final,

@@ -2,7 +2,7 @@
 
 import torch
 
-__all__ = ["Memory", "truncated"]
+__all__ = ["Memory", "evened"]
 
 
 class Memory:
@@ -20,35 +20,46 @@ class Memory:
         size : samples that it holds at most
         """
         self.size = size
-        self.x = torch.empty(0)
+        self.z, self.x = torch.empty(0), torch.empty(0)
         self.energy, self.log_q = torch.empty(0), torch.empty(0)
 
-    def add(self, x: torch.Tensor, energy: torch.Tensor, log_q: torch.Tensor) -> None:
-        """Take samples: coordinates (sample, coordinate), energies in kT and log densities (sample,)."""
-        keep = torch.isfinite(energy) & torch.isfinite(log_q)
-        new = (x[keep].detach(), energy[keep].detach(), log_q[keep].detach())
-        old = (self.x.reshape(-1, x.shape[1]), self.energy, self.log_q)
-        self.x, self.energy, self.log_q = (
-            torch.cat([was.to(now.dtype), now])[-self.size :] for was, now in zip(old, new, strict=True)
-        )
+    def add(self, z: torch.Tensor, x: torch.Tensor, energy: torch.Tensor, log_q: torch.Tensor) -> None:
+        """Take samples: (sample, latent), (sample, coordinate), energies in kT and log densities (sample,)."""
+        good = torch.isfinite(energy) & torch.isfinite(log_q)
+        for name, values in (("z", z), ("x", x), ("energy", energy), ("log_q", log_q)):
+            new = values[good].detach()
+            old = getattr(self, name).reshape(-1, *new.shape[1:]).to(new.dtype)
+            setattr(self, name, torch.cat([old, new])[-self.size :])
 
-    def draw(self, beta: float, samples: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw with replacement, in proportion to weights at β that are truncated: (sample, coordinate)."""
-        weight = truncated(-beta * self.energy - self.log_q)
-        return self.x[torch.multinomial(weight, samples, replacement=True, generator=generator)]
+    def draw(self, beta: float, samples: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw z and x with replacement, in proportion to weights at β that are made even enough."""
+        weight = evened(-beta * self.energy - self.log_q)
+        drawn = torch.multinomial(weight, samples, replacement=True, generator=generator)
+        return self.z[drawn], self.x[drawn]
 
 
-def truncated(log_weight: torch.Tensor) -> torch.Tensor:
-    """Return weights none of which is above √n times their mean: (sample,).
+def evened(log_weight: torch.Tensor, *, worth: float = 0.1) -> torch.Tensor:
+    """Return weights w^a with mean one, a ≤ 1 the largest for which they are worth that part of the samples: (sample,).
 
-    Notes
-    -----
-    Ionides 2008, doi:10.1198/106186008X320456: the variance is finite then, and what is cut off vanishes as n grows.
+    A few heavy samples would be all that a model learns from. With a below one, they stand for a distribution between
+    the one they were drawn from and their target.
 
     Examples
     --------
-    >>> [round(value, 3) for value in truncated(torch.tensor([0.0, 0.0, 0.0, 9.0])).tolist()]
-    [0.0, 0.0, 0.0, 2.0]
+    >>> [round(value, 2) for value in evened(torch.tensor([0.0, 0.0, 50.0]), worth=0.5).tolist()]
+    [0.29, 0.29, 2.41]
+    >>> [round(value, 2) for value in evened(torch.log(torch.tensor([1.0, 2.0, 3.0]))).tolist()]
+    [0.5, 1.0, 1.5]
     """
-    weight = torch.softmax(log_weight, dim=0) * len(log_weight)
-    return weight.clamp(max=len(log_weight) ** 0.5)
+
+    def raised(power: float) -> torch.Tensor:
+        return torch.softmax(power * log_weight, dim=0)
+
+    low, high = 0.0, 1.0
+    if float(1.0 / (raised(1.0) ** 2).sum()) < worth * len(log_weight):
+        for _ in range(20):
+            middle = 0.5 * (low + high)
+            enough = float(1.0 / (raised(middle) ** 2).sum()) >= worth * len(log_weight)
+            low, high = (middle, high) if enough else (low, middle)
+        return raised(low) * len(log_weight)
+    return raised(1.0) * len(log_weight)

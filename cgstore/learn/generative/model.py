@@ -25,7 +25,7 @@ class Architecture:
     pieces: int = 8  # of the splines
     bend_lines: bool = True  # coordinates that are no angles get splines too, else they are stretched and shifted
     width: float = 1.0  # of those coordinates at first
-    turn: float = 1.0  # width of angles at first, radians
+    turn: float = 1.0  # width of angles at first, radians; of those that z gives, the largest there can be
     spread: float = 1.0  # how far means follow z at first
     by_latent: int = (
         0  # so many coordinates, the first ones, are given by z alone, and z speaks through them; 0: all are
@@ -36,10 +36,12 @@ class Decoder(torch.nn.Module):
     """q(x|z): a Gaussian whose mean and width depend on z, wrapped where coordinates are angles, then coupling layers.
 
     Without layers this is the decoder N(μ(z), σ²(z)) as published. With `by_latent`, z gives the mean and width of the
-    first coordinates, which no layer moves; all others depend on these and not on z.
+    first coordinates, which no layer moves; all others depend on these and not on z. Their widths are bounded: a wide
+    one would do without z as long as the temperature is high, and z is not listened to again later.
     """
 
     periodic: torch.Tensor
+    widest: torch.Tensor
 
     def __init__(self, periodic: torch.Tensor, shape: Architecture) -> None:
         """Make a decoder of coordinates, of which some are angles: (coordinate,)."""
@@ -50,8 +52,9 @@ class Decoder(torch.nn.Module):
         self.base = network(shape.latent, shape.hidden, 2 * self.led, quiet=shape.spread)
         last = self.base[-1]
         assert isinstance(last, torch.nn.Linear)
+        self.register_buffer("widest", width[: self.led])
         with torch.no_grad():
-            last.bias[self.led :] = width[: self.led]
+            last.bias[self.led :] = 0.0 if shape.by_latent else width[: self.led]
             last.weight[self.led :] *= 0.1
         rest = torch.where(periodic, math.log(_WIDEST), width)[self.led :]
         self.rest = torch.nn.Parameter(torch.stack([torch.zeros_like(rest), rest]))
@@ -82,9 +85,9 @@ class Decoder(torch.nn.Module):
     def _base(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return means and logarithms of widths before any layer: (sample, coordinate) each."""
         mean, log_width = self.base(z).chunk(2, dim=-1)
-        if self.direct:  # spread over the circle from the start, where networks know of no circle
-            beyond = torch.nn.functional.pad(_UNFOLDED * z[:, : self.direct], (0, self.led - self.direct))
-            mean = mean + beyond
+        if self.direct:  # what z gives is over the whole circle from the start, and too narrow to do without z
+            mean = mean + torch.nn.functional.pad(_UNFOLDED * z[:, : self.direct], (0, self.led - self.direct))
+            log_width = self.widest + torch.nn.functional.logsigmoid(log_width)
         rest = self.rest[:, None].expand(-1, len(z), -1)
         mean, log_width = torch.cat([mean, rest[0]], dim=-1), torch.cat([log_width, rest[1]], dim=-1)
         return mean, torch.where(self.periodic, log_width.clamp(max=math.log(_WIDEST)), log_width)

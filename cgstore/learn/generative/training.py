@@ -30,6 +30,7 @@ class Settings:
 
     shape: Architecture = field(default_factory=Architecture)
     tempering: Tempering = field(default_factory=Tempering)
+    prelude: int = 0  # iterations before all others, in which the encoder alone learns and no energy is asked for
     samples: int = 500  # of one iteration
     rate: float = 1e-3  # of Adam
     final: int = 2000  # iterations at β = 1, over which the rate falls to a hundredth
@@ -95,6 +96,8 @@ def train(
     run = _Run(model, target, settings, report)
     if checkpoint is not None and checkpoint.exists():
         run.take(read_state(checkpoint, settings))
+    else:
+        run.begin()
 
     def go_on() -> None:
         run.improve()
@@ -134,7 +137,7 @@ class _Run:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
-            "memory": [self.memory.x, self.memory.energy, self.memory.log_q],
+            "memory": [self.memory.z, self.memory.x, self.memory.energy, self.memory.log_q],
         }
 
     def take(self, state: Mapping[str, Any]) -> None:
@@ -144,7 +147,19 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
-        self.memory.x, self.memory.energy, self.memory.log_q = state["memory"]
+        self.memory.z, self.memory.x, self.memory.energy, self.memory.log_q = state["memory"]
+
+    def begin(self) -> None:
+        """Teach the encoder alone where samples of the decoder came from.
+
+        Else what x says of z costs more than it is worth at first, and the decoder unlearns to listen to z.
+        """
+        for _ in range(self.settings.prelude):
+            self.optimiser.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                z, x, _ = self.model(self.settings.samples, self.generator)
+            (-self.model.encoder.log_density(z, x).mean()).backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
 
     def rate(self) -> float:
         """Return the rate of this iteration: at β = 1 it falls along a cosine, to a hundredth."""
@@ -157,7 +172,7 @@ class _Run:
         """Take one step of Adam."""
         beta, self.optimiser.param_groups[0]["lr"] = self.now, self.rate()
         self.optimiser.zero_grad(set_to_none=True)
-        energy, log_q, x = self.sampled()
+        energy, log_q, z, x = self.sampled()
         value = objective(energy, log_q, beta)
         if not torch.isfinite(value):
             raise PhysicsError(
@@ -165,7 +180,10 @@ class _Run:
                 "larger β, lower the rate of training, or give a ceiling for energies"
             )
         part = self.settings.covering
-        whole = (1.0 - part) * value + part * self.missed(energy, log_q, x, beta) if part else value
+        whole = value
+        if part:
+            self.memory.add(z, x, energy, log_q)
+            whole = (1.0 - part) * value + part * self.missed(beta)
         whole.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         if torch.isfinite(norm):  # else overlapping atoms: this batch teaches nothing
@@ -174,26 +192,25 @@ class _Run:
         self.objective.append(value.item())
         self.report(len(self.beta), beta, self.objective[-1])
 
-    def missed(self, energy: torch.Tensor, log_q: torch.Tensor, x: torch.Tensor, beta: float) -> torch.Tensor:
-        """Return −E[log q(x|z) + log q(z) − log r(z|x)] over samples of p and r: large where too little is drawn.
+    def missed(self, beta: float) -> torch.Tensor:
+        """Return −E[log q(x|z)] over samples of p(x) r(z|x): large where too little is drawn.
 
-        Without a constant this is KL(p r ‖ q). Samples of p are those that the model drew lately, by their weight.
+        But for a constant this is KL(p r ‖ q). Samples of p r are those that the model drew lately, by their weight.
         """
-        self.memory.add(x, energy, log_q)
-        drawn = self.memory.draw(beta, self.settings.samples, self.generator)
-        return -self.model.log_ratio(drawn, self.generator).mean()
+        z, x = self.memory.draw(beta, self.settings.samples, self.generator)
+        return -self.model.decoder.log_density(x, z).mean()
 
-    def sampled(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return energies, densities per volume of positions, and coordinates of new samples."""
-        _, x, log_q = self.model(self.settings.samples, self.generator)
+    def sampled(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return energies, densities per volume of positions, z and coordinates of new samples."""
+        z, x, log_q = self.model(self.settings.samples, self.generator)
         energy, volume = self.target(x)
         self.evaluations += self.settings.samples
-        return energy, log_q - volume, x
+        return energy, log_q - volume, z, x
 
     def drawn(self) -> tuple[Float, Float]:
         """Return energies and densities of new samples, for the rule of tempering."""
         with torch.no_grad():
-            energy, log_q, _ = self.sampled()
+            energy, log_q, _, _ = self.sampled()
         return energy.numpy().astype(np.float64), log_q.numpy().astype(np.float64)
 
 

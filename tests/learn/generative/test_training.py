@@ -61,11 +61,13 @@ def test_what_was_drawn_before_is_drawn_again_by_its_weight_at_any_beta() -> Non
     for middle in (5.0, 0.0, 1.0):
         x = middle + torch.randn(10_000, 1, generator=generator, dtype=torch.float64)
         log_q = -0.5 * (x[:, 0] - middle) ** 2 - 0.5 * np.log(2 * np.pi)
-        memory.add(x, 0.5 * x[:, 0] ** 2, log_q)
-    memory.add(torch.ones(1, 1, dtype=torch.float64), torch.tensor([float("nan")]), torch.zeros(1))
+        memory.add(2.0 * x, x, 0.5 * x[:, 0] ** 2, log_q)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    memory.add(one, one, torch.tensor([float("nan")]), torch.zeros(1))
     assert len(memory.x) == 20_000  # the first ones are forgotten, and what has no energy is not taken
     for beta in (1.0, 2.0):
-        drawn = memory.draw(beta, 50_000, generator)
+        z, drawn = memory.draw(beta, 50_000, generator)
+        torch.testing.assert_close(z, 2.0 * drawn)
         assert float(drawn.mean()) == pytest.approx(0.0, abs=0.04)
         assert float(drawn.std()) == pytest.approx(beta**-0.5, rel=0.04)
 
