@@ -23,7 +23,7 @@ BASELINES: dict[str, Regression] = {
 # Of the structure, from sets; of the mobility, from pairs of molecules and beads that move alike.
 STRUCTURE: dict[str, Regression | None] = {f"{name} A": one for name, one in BASELINES.items()} | {"network A": None}
 MOBILITY: dict[str, Regression | None] = {
-    "linear B": linear, "gaussian process B": gaussian_process, "network B": None
+    "linear B": linear, "gaussian process B": gaussian_process, "network B": None, "network B by structure": None
 }  # fmt: skip
 RATES = ("alpha", "D_AA", "D_CG", "edge")
 GROUPS, WITHIN, PARTNERS = 12, 2.0, 4
@@ -75,8 +75,16 @@ def potentials(asked: Asked, name: str, train: Selection, new: xr.Dataset, *, se
         return train_potentials(rows.endless(), basis, known["x"].values, how).predict(new["x"].values)[0]
     partners = None if asked.beads is None else PARTNERS
     try:
+        prefer = "harm" if name.endswith("by structure") else "apart"
         pairs = PairLoader(
-            asked.near, asked.catalog, train, beads=asked.beads, within=WITHIN, partners=partners, seed=seed
+            asked.near,
+            asked.catalog,
+            train,
+            beads=asked.beads,
+            within=WITHIN,
+            partners=partners,
+            prefer=prefer,
+            seed=seed,
         )
         few = averaged(pairs)
         if few.sizes["system"] < 3:

@@ -17,7 +17,7 @@ from cgstore.tables import table_of
 __all__ = ["Runs", "families"]
 
 CUTOFF = 1.4
-MEMBERS, SIZE = 2, 1.04  # of each family, and how large its beads are; at the same D larger ones keep g better
+MEMBERS, SIZE = 3, 1.04  # of each family, and how large its beads are; at the same D larger ones keep g better
 NEAR = 0.03  # of ln D: nearer to the molecules nothing else is tried
 UNKNOWN = [float("nan")] * 2
 

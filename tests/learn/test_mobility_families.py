@@ -78,13 +78,21 @@ def test_families_bring_beads_for_molecules_that_had_none_and_the_least_harmful_
     left, right = pairs["left"].values, pairs["right"].values
     harm = np.abs(sets["g"].values[left, 0] - beads["g"].values[right, 0])
     np.testing.assert_allclose(pairs["harm"], harm)
-    loader = PairLoader(sets, dict.fromkeys(sets.system.values.tolist()), ALL, beads=beads, within=3.0, partners=2)
+    loader = PairLoader(
+        sets, dict.fromkeys(sets.system.values.tolist()), ALL, beads=beads, within=3.0, partners=2, prefer="harm"
+    )
     kept = [(i, j) for b in loader for i, j in zip(b["left"].tolist(), b["right"].tolist(), strict=True)]
     assert 0 < len(kept) < len(loader)
     for row in np.unique(left):
         best = sorted(harm[left == row])[:2]
         mine = [abs(float(sets["g"][i, 0]) - float(beads["g"][j, 0])) for i, j in kept if i == row]
         assert sorted(mine) == pytest.approx(best)
+    away = (sets["x"].values[left] - np.tile(sets["x"].values, (3, 1))[right]) / sets["x"].values.std(axis=0)
+    np.testing.assert_allclose(pairs["apart"], np.sqrt((away**2).mean(axis=1)))
+    near = PairLoader(sets, dict.fromkeys(sets.system.values.tolist()), ALL, beads=beads, within=3.0, partners=1)
+    row = int(left[0])
+    (mine,) = [j for b in near for i, j in zip(b["left"].tolist(), b["right"].tolist(), strict=True) if i == row]
+    assert mine == right[left == row][pairs["apart"].values[left == row].argmin()]
     with pytest.raises(InputError, match="partners"):
         PairLoader(sets, dict.fromkeys(sets.system.values.tolist()), ALL, partners=2)
 

@@ -62,15 +62,15 @@ def candidates(sets: xr.Dataset, runs: xr.Dataset, *, worst: float = 0.1) -> xr.
 
     Parameters
     ----------
-    sets : `u`, `g_beads`, `D_CG` and `D_CG_error` of each
+    sets : `x`, `u`, `g_beads`, `D_CG` and `D_CG_error` of each
     runs : on (system), the set that a member belongs to, each as often as it has members: `depth` and `size` as in
         `slower`, `D_CG` and its error, nm²/ps, `g (system, r)`, and `phase`, empty if the run was one liquid
     worst : relative error of D beyond which beads do not count: they match molecules that move quite differently
 
     Returns
     -------
-    dataset on (system), named by the set that owns the beads: `u` and `g` on (system, r), `D_CG` and its error,
-    `depth`, `size`; without the runs that froze or separated, and those whose D is hardly known
+    dataset on (system), named by the set that owns the beads: `x` of that set, `u` and `g` on (system, r), `D_CG` and
+    its error, `depth`, `size`; without the runs that froze or separated, and those whose D is hardly known
 
     Raises
     ------
@@ -92,7 +92,8 @@ def candidates(sets: xr.Dataset, runs: xr.Dataset, *, worst: float = 0.1) -> xr.
         for name, depth, size in zip(kept["system"].values, kept["depth"].values, kept["size"].values, strict=True)
     ]
     columns = ["D_CG", "D_CG_error", "depth", "size"]
-    family = kept[[*columns, "g"]].assign(u=(("system", "r"), np.reshape(made, (len(made), len(r)))))
+    x = sets["x"].sel(system=kept["system"])
+    family = kept[[*columns, "g"]].assign(x=x, u=(("system", "r"), np.reshape(made, (len(made), len(r)))))
     one = xr.ones_like(sets["D_CG"])
-    own = sets[["D_CG", "D_CG_error", "u"]].assign(depth=one, size=one, g=sets["g_beads"])
+    own = sets[["x", "D_CG", "D_CG_error", "u"]].assign(depth=one, size=one, g=sets["g_beads"])
     return xr.concat([own.reset_coords(drop=True), family.reset_coords(drop=True)], "system", join="exact")

@@ -1,6 +1,7 @@
 """Batches of pairs (i, j) of sets whose molecules and beads move alike, streamed piece by piece from a lazy join."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -40,14 +41,18 @@ def pairs_of(sets: xr.Dataset, beads: xr.Dataset | None = None, *, within: float
     Returns
     -------
     dataset on (pair, …): `left_x`, `right_u`, what `cgstore.feature_tables.match` says, and the names of both sets; and
-    with beads `harm`, √⟨(g_i − g_j)²⟩ over all distances: how far the beads are from the structure of the molecules
+    with beads `harm`, √⟨(g_i − g_j)²⟩ over all distances: how far the beads are from the structure of the molecules,
+    and `apart`, √⟨(x_i − x_j)²/s²⟩ over the parameters, s their scatter: how far the set is that the beads belong to
     """
     if beads is None:
         return join(match(sets, sets, on=("D_AA", "D_CG"), within=within), sets, sets, take=(["x"], ["u"]))
     matched = match(sets, beads, on=("D_AA", "D_CG"), within=within)
-    pairs = join(matched, sets, beads, take=(["x", "g"], ["u", "g"]))
+    pairs = join(matched, sets, beads, take=(["x", "g"], ["u", "g", "x"]))
     harm = np.sqrt(((pairs["left_g"] - pairs["right_g"]) ** 2).mean("r"))
-    return pairs.drop_vars(["left_g", "right_g"]).assign(harm=harm)
+    width = sets["x"].std("system").drop_vars("parameter", errors="ignore")
+    away = (pairs["left_x"] - pairs["right_x"]) / width.where(width > 0.0, 1.0)
+    apart = np.sqrt((away**2).mean("parameter"))
+    return pairs.drop_vars(["left_g", "right_g", "right_x"]).assign(harm=harm, apart=apart)
 
 
 class PairLoader:
@@ -63,7 +68,8 @@ class PairLoader:
     beads : of `cgstore.learn.mobility.families.candidates`; what belongs to a held-out set is left out with it
     batch_size : pairs in a batch, of one piece of the join
     within : standard errors of the difference
-    partners : with beads, so many of each i at most, those with the least harm to its structure; all by default
+    partners : with beads, so many of each i at most; all by default
+    prefer : which ones, those whose sets are the least `apart`, or those with the least `harm` to the structure
     seed : decides the order; nothing else does
 
     Raises
@@ -75,6 +81,9 @@ class PairLoader:
     Pieces come in a shuffled order, and their pairs are shuffled; only one piece is in memory. Ten thousand sets have
     millions of pairs, of which nothing is made before it is asked for. All partners of i are in one piece, unless they
     alone are more than a piece holds, 64 MiB: of such an i some are kept of each piece.
+
+    D_CG(j) is that in the box of j. In that of i, of another density, the same potential moves beads differently: beads
+    of near sets are the better partners.
     """
 
     def __init__(
@@ -87,6 +96,7 @@ class PairLoader:
         batch_size: int = 64,
         within: float = 2.0,
         partners: int | None = None,
+        prefer: Literal["apart", "harm"] = "apart",
         seed: int = 0,
     ) -> None:
         if partners is not None and (beads is None or partners < 1):
@@ -102,7 +112,7 @@ class PairLoader:
                 f"{selection.part} of {selection.where}: found no pair of {len(self.names)} sets with D_AA(i) within "
                 f"{within:g} standard errors of D_CG(j); take more sets, wider ranges of their parameters, or families"
             )
-        self.batch_size, self.partners, self.seed, self._epoch = batch_size, partners, seed, 0
+        self.batch_size, self.partners, self.prefer, self.seed, self._epoch = batch_size, partners, prefer, seed, 0
 
     def __len__(self) -> int:
         """Return the number of pairs of the join, those included that have too much harm."""
@@ -124,9 +134,9 @@ class PairLoader:
     def _batches(self, piece: xr.Dataset, rng: np.random.Generator) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the batches of a piece, which is made now."""
         wanted = ["left_x", "right_u", "left", "right"]
-        made = piece[[*wanted, "harm"] if self.partners else wanted].compute()
+        made = piece[[*wanted, self.prefer] if self.partners else wanted].compute()
         if self.partners:
-            made = made.isel(pair=least(made["left"].values, made["harm"].values, self.partners))
+            made = made.isel(pair=least(made["left"].values, made[self.prefer].values, self.partners))
         order = rng.permutation(made.sizes["pair"])
         for rows in np.split(order, range(self.batch_size, len(order), self.batch_size)):
             x, u = (torch.from_numpy(made[name].values[rows].astype(np.float32)) for name in ("left_x", "right_u"))
@@ -158,15 +168,15 @@ def averaged(loader: PairLoader) -> xr.Dataset:
     )
 
 
-def least(left: NDArray[np.int64], harm: NDArray[np.float64], number: int) -> NDArray[np.intp]:
-    """Return the places of the pairs with the least harm, so many of each left row at most.
+def least(left: NDArray[np.int64], cost: NDArray[np.float64], number: int) -> NDArray[np.intp]:
+    """Return the places of the pairs with the least cost, so many of each left row at most.
 
     Examples
     --------
     >>> least(np.array([0, 0, 0, 4]), np.array([0.3, 0.1, 0.2, 0.9]), 2).tolist()
     [1, 2, 3]
     """
-    order = np.lexsort((harm, left))
+    order = np.lexsort((cost, left))
     rows = left[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows, "left")
     return np.sort(order[rank < number])
