@@ -1,6 +1,6 @@
 """Potentials and accelerations of force fields that no model has seen, simulated, beside what is true of them.
 
-python benchmarks/mobility.py ARCHIVE [--work FOLDER] [--stages …] [--members 3] [--runs 16] [--json FILE]
+python benchmarks/mobility.py ARCHIVE [--work FOLDER] [--stages …] [--members 3] [--runs 12] [--json FILE]
 
 ARCHIVE is the folder that `cgstore simulate ingest/campaigns/trimethylpentane.toml` has filled. Families of slower
 beads are run for each set; each sound set is held out once, with its family, and predicted potentials are run. Runs
@@ -83,7 +83,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--work", type=Path, default=Path("mobility"))
-    parser.add_argument("--runs", type=int, default=16, help="held-out sets whose predicted potentials are run")
+    parser.add_argument("--runs", type=int, default=12, help="held-out sets whose predicted potentials are run")
     parser.add_argument("--duration", type=float, default=1000.0, help="ps of each run")
     parser.add_argument("--members", type=int, default=MEMBERS, help="of the family of each set; 0: inversions only")
     parser.add_argument("--tradeoff", type=int, default=3, help="held-out sets with a Pareto front")
