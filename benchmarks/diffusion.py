@@ -26,7 +26,7 @@ TAU = SIGMA * (MASS / EPSILON) ** 0.5  # ps
 SPEED = SIGMA**2 / TAU  # of D*
 STICKY = MASS / (SIGMA * TAU)  # of η*
 PUBLISHED = {"viscosity": 3.258, "D": 0.0325, "particles": 1372}
-BOXES = ((108, 2.5), (256, 2.5), (256, 3.3), (500, 3.3))  # particles, cutoff/σ below half the box
+BOXES = ((108, 2.5), (256, 2.5), (256, 3.3))  # particles, cutoff/σ below half the box
 
 
 def main() -> None:
