@@ -12,20 +12,25 @@ import torch
 
 from cgstore.kernels import langevin
 from cgstore.kernels.verlet import NOTHING_EXCLUDED
+from cgstore.learn.angular import Angular
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.descriptors import Radial
 from cgstore.learn.potential import Prior
 
 PARTICLES, DENSITY = 512, 20.72  # nm⁻³
-CASES = ((8, (20, 20), 1.0), (8, (20, 20, 20), 1.0), (24, (40, 40, 40), 1.0), (8, (20, 20, 20), 1.4))
+RADIAL = ((8, (20, 20), 1.0), (8, (20, 20, 20), 1.0), (24, (40, 40, 40), 1.0), (8, (20, 20, 20), 1.4))
+NARROW, WIDE = Radial(0.55, (0.0,), (0.0,)), Radial(0.55, (0.0, 50.0), (0.0, 0.35))
+ANGULAR = (Angular(NARROW, (1, 2)), Angular(WIDE, (1, 2)), Angular(WIDE, (1, 2, 4)))
+CASES = (*((*case, None) for case in RADIAL), *((*RADIAL[0], angular) for angular in ANGULAR))
 STEPS = 200
 
 
-def network(functions: int, hidden: tuple[int, ...], cutoff: float) -> AtomicNetwork:
+def network(functions: int, hidden: tuple[int, ...], cutoff: float, angular: Angular | None) -> AtomicNetwork:
     """Return a network that hardly disturbs its prior."""
     shift = np.linspace(0.3, 0.9 * cutoff, functions)
     radial = Radial(cutoff, (200.0,) * functions, tuple(shift.tolist()))
-    return AtomicNetwork("A", radial=radial, priors={"A-A": Prior(0.315, 3.3, 12.0)}, hidden=hidden)
+    priors = {"A-A": Prior(0.315, 3.3, 12.0)}
+    return AtomicNetwork("A", radial=radial, angular=angular, priors=priors, hidden=hidden)
 
 
 def main() -> None:
@@ -35,9 +40,9 @@ def main() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(8)] * 3), -1).reshape(-1, 3)
     place = (grid + 0.5 + 0.05 * np.random.default_rng(1).normal(size=grid.shape)) / 8 * edge
     mass, box, types = np.full(PARTICLES, 39.948), edge * np.eye(3), ["A"] * PARTICLES
-    print("functions  layers            cutoff/nm   steps/s   torch: forces/s   ratio")
-    for functions, hidden, cutoff in CASES:
-        model = network(functions, hidden, cutoff)
+    print("functions  angular  layers            cutoff/nm   steps/s   torch: forces/s   ratio")
+    for functions, hidden, cutoff, angular in CASES:
+        model = network(functions, hidden, cutoff, angular)
         arrays = model._arrays(model._kinds(types), model._told({}))
         position, velocity = place.copy(), np.zeros_like(place)
         times = []
@@ -54,9 +59,9 @@ def main() -> None:
             x = torch.tensor(position, requires_grad=True)
             torch.autograd.grad(model.energy_at(x, torch.tensor(box), types), x)
             slow.append(time.process_time() - begin)
-        fast = min(times[1:])
+        fast, angles = min(times[1:]), 0 if angular is None else angular.count(1)
         print(
-            f"{functions:9d}  {hidden!s:16s}  {cutoff:9g}  {1 / fast:8.0f}  {1 / min(slow):15.1f}  "
+            f"{functions:9d}  {angles:7d}  {hidden!s:16s}  {cutoff:9g}  {1 / fast:8.0f}  {1 / min(slow):15.1f}  "
             f"{min(slow) / fast:6.0f}",
             flush=True,
         )

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from cgstore.box import heights
 from cgstore.errors import InputError, PhysicsError
 from cgstore.kernels.atomic import BATCH, Network, atomic_descriptors
+from cgstore.kernels.atomic_pairs import Kinds
 from cgstore.kernels.forces_pairs import PairTables
+from cgstore.learn.angular import Angular, angles_of
 from cgstore.learn.descriptors import Radial, Scaling
 from cgstore.learn.interactions import Interaction
 from cgstore.learn.kernel_tables import pair_tables
@@ -51,15 +53,16 @@ class AtomicNetwork(torch.nn.Module):
     ----------
     types : the types of particles
     radial : the descriptors; those of type i are of each type of neighbours in turn
+    angular : more of them, of each pair of types of neighbours; their cutoff is not beyond that of the radial ones
     scaling : mean and spread of the descriptors
     priors : the repulsion of each pair, `"A-B"`; it ends at the cutoff by (1 − (r / cutoff)²)²
-    hidden : width of each hidden layer; none for a linear network, which is a sum over pairs
+    hidden : width of each hidden layer; none for a linear network, with radial functions alone a sum over pairs
     told : what the networks are told of a system besides, with its mean and spread: `{"temperature": (300.0, 50.0)}`
     seed : of the initial weights
 
     Raises
     ------
-    InputError : a pair has no prior, or the scaling is of other descriptors
+    InputError : a pair has no prior, the scaling is of other descriptors, or angles are seen beyond the cutoff
     """
 
     mean: torch.Tensor  # (type, descriptor)
@@ -70,6 +73,7 @@ class AtomicNetwork(torch.nn.Module):
         types: Sequence[str],
         *,
         radial: Radial,
+        angular: Angular | None = None,
         scaling: Scaling | None = None,
         priors: Mapping[str, Prior],
         hidden: Sequence[int] = (20, 20),
@@ -79,11 +83,16 @@ class AtomicNetwork(torch.nn.Module):
         super().__init__()
         self.types, self.pairs = tuple(sorted(set(types))), pair_names(sorted(set(types)))
         self.radial, self.cutoff, self.told = radial, radial.cutoff, dict(told or {})
-        self.hidden = tuple(hidden)
+        self.angular, self.hidden = angular, tuple(hidden)
+        if angular is not None and angular.radial.cutoff > self.cutoff:
+            raise InputError(
+                f"found angular functions up to {angular.radial.cutoff:g} nm, expected no more than the cutoff, "
+                f"{self.cutoff:g} nm"
+            )
         if missing := [pair for pair in self.pairs if pair not in priors]:
             raise InputError(f"no prior for the pairs {', '.join(missing)}")
         self.priors = {pair: priors[pair] for pair in self.pairs}
-        count = len(self.types) * len(radial.eta)
+        count = len(self.types) * len(radial.eta) + self._angles()
         shape = (len(self.types), count)
         mean, spread = (np.zeros(shape), np.ones(shape)) if scaling is None else scaling
         if mean.shape != shape or spread.shape != shape:
@@ -157,17 +166,17 @@ class AtomicNetwork(torch.nn.Module):
         kind = torch.from_numpy(self._kinds(types).astype(np.int64))
         delta = position[:, None] - position[None]
         delta = delta - torch.round(delta @ torch.linalg.inv(box)) @ box
-        own = torch.eye(len(kind), dtype=torch.bool)
-        square = (delta**2).sum(-1)
-        r = torch.where(own, 2.0 * self.cutoff, torch.sqrt(torch.where(own, 1.0, square)))
-        value = self.radial.values(r)  # (particle, neighbour, function)
-        sums = [value[:, kind == number].sum(1) for number in range(len(self.types))]
-        descriptor = (torch.cat(sums, dim=1) - self.mean[kind]) / self.spread[kind]
-        table = torch.stack([self._prior(pair, r) for pair in self.pairs])  # (pair, particle, neighbour)
+        near = ((delta**2).sum(-1) < self.cutoff**2) & ~torch.eye(len(kind), dtype=torch.bool)
+        first, second = torch.nonzero(near, as_tuple=True)  # each pair both ways
+        vector = delta[first, second]
+        r = vector.norm(dim=-1)
+        descriptor = (self._descriptors(vector, r, first, kind[second], len(kind)) - self.mean[kind]) / self.spread[
+            kind
+        ]
+        table = torch.stack([self._prior(pair, r) for pair in self.pairs])  # (prior, pair)
         names = [["-".join(sorted((a, b))) for b in self.types] for a in self.types]
         numbers = torch.tensor([[self.pairs.index(name) for name in row] for row in names])
-        chosen = table.gather(0, numbers[kind[:, None], kind[None]][None])[0]
-        prior = 0.5 * torch.where(r < self.cutoff, chosen, 0.0).sum()
+        prior = 0.5 * table.gather(0, numbers[kind[first], kind[second]][None]).sum()
         energy: torch.Tensor = self(Described(descriptor[None], prior[None], kind, self._told(inputs)))
         return energy[0]
 
@@ -188,11 +197,12 @@ class AtomicNetwork(torch.nn.Module):
         """
         r = self._nodes().requires_grad_(True)
         value, nothing = self.radial.values(r), torch.zeros(len(r), len(self.radial.eta), dtype=torch.float64)
+        no_angles = torch.zeros(len(r), self._angles(), dtype=torch.float64)
         tables = {}
         for a, b in (pair.split("-") for pair in self.pairs):
             kind = torch.tensor([self.types.index(a), self.types.index(b)])
             both = [[value if t == other else nothing for t in self.types] for other in (b, a)]
-            near = torch.stack([torch.cat(blocks, dim=1) for blocks in both], dim=1)  # (node, particle, descriptor)
+            near = torch.stack([torch.cat([*row, no_angles], dim=1) for row in both], dim=1)  # (node, particle, …)
             told = torch.zeros(len(self.told), dtype=torch.float64)
             together, alone = (
                 self.particle_energy(
@@ -207,9 +217,25 @@ class AtomicNetwork(torch.nn.Module):
             tables[f"{a}-{b}"] = Table(r.detach().numpy().copy(), *rows)
         return tables
 
+    def _descriptors(
+        self, vector: torch.Tensor, r: torch.Tensor, first: torch.Tensor, second: torch.Tensor, particles: int
+    ) -> torch.Tensor:
+        """Return the descriptors (particle, descriptor), not scaled, of pairs each both ways; `second` is a type."""
+        value, types = self.radial.values(r), len(self.types)
+        sums = value.new_zeros(particles * types, value.shape[1]).index_add(0, first * types + second, value)
+        radial = sums.reshape(particles, -1)
+        if self.angular is None:
+            return radial
+        near = r < self.angular.radial.cutoff
+        return torch.cat([radial, self.angular.values(vector[near], first[near], second[near], particles, types)], 1)
+
     def prior_at(self, pair: str, r: Float) -> Float:
         """Return the prior of a pair in kJ/mol at distances in nm."""
         return np.asarray(self._prior(pair, torch.as_tensor(r, dtype=torch.float64)).numpy())
+
+    def _angles(self) -> int:
+        """Return how many descriptors are of angles."""
+        return 0 if self.angular is None else self.angular.count(len(self.types))
 
     def _nodes(self) -> torch.Tensor:
         """Return the nodes of tables in nm, from zero to the cutoff."""
@@ -265,12 +291,11 @@ class AtomicNetwork(torch.nn.Module):
         rank[order] = np.arange(len(kind))
         pairs = self._pair_tables(kind)
         return Network(
-            kind=kind,
-            order=order.astype(np.uint32),
-            rank=rank,
+            kinds=Kinds(kind, order.astype(np.uint32), rank, len(self.types)),
             batch=_batches(kind[order]),
             eta=np.array(self.radial.eta, np.float32),
             shift=np.array(self.radial.shift, np.float32),
+            angles=angles_of(self.angular),
             width=np.array([self.mean.shape[1], *(len(row) for row in rows)], np.int64),
             weight=np.stack(weights),
             turned=np.stack(turned),

@@ -1,5 +1,6 @@
 """Networks of atoms in files: parameters, descriptors and priors as plain arrays, and the network made of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from cgstore.errors import IntegrityError
+from cgstore.learn.angular import Angular
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.descriptors import Radial
 from cgstore.learn.potential import Prior
@@ -28,6 +30,11 @@ def network_arrays(model: AtomicNetwork) -> dict[str, NDArray]:
         "told": np.array(list(model.told), np.str_),
         "told_scale": np.array(list(model.told.values())).reshape(-1, 2),
     }
+    if model.angular is not None:  # files of networks without have none of these
+        about["angular_cutoff"] = np.array(model.angular.radial.cutoff)
+        about["angular_eta"] = np.array(model.angular.radial.eta)
+        about["angular_shift"] = np.array(model.angular.radial.shift)
+        about["angular_powers"] = np.array(model.angular.powers, np.int64)
     return about | {name: value.numpy() for name, value in model.state_dict().items()}
 
 
@@ -45,7 +52,8 @@ def read_network(path: Path) -> AtomicNetwork:
         pairs = [f"{a}-{b}" for n, a in enumerate(types) for b in types[n:]]
         model = AtomicNetwork(
             types,
-            radial=Radial(float(arrays["cutoff"]), tuple(arrays["eta"].tolist()), tuple(arrays["shift"].tolist())),
+            radial=_radial(arrays, ""),
+            angular=_angular(arrays),
             priors={pair: Prior(*row) for pair, row in zip(pairs, arrays["priors"].tolist(), strict=True)},
             hidden=arrays["hidden"].tolist(),
             told={str(name): tuple(row) for name, row in zip(arrays["told"], arrays["told_scale"], strict=True)},
@@ -54,3 +62,16 @@ def read_network(path: Path) -> AtomicNetwork:
     except Exception as error:  # damaged archives raise a great many things
         raise IntegrityError(f"{path}: no network of atoms: {error}; train again") from error
     return model
+
+
+def _radial(arrays: Mapping[str, NDArray], kind: str) -> Radial:
+    """Return the functions that are kept under names that begin so."""
+    eta, shift = (tuple(arrays[f"{kind}{name}"].tolist()) for name in ("eta", "shift"))
+    return Radial(float(arrays[f"{kind}cutoff"]), eta, shift)
+
+
+def _angular(arrays: Mapping[str, NDArray]) -> Angular | None:
+    """Return the angular functions, if there are any."""
+    if "angular_powers" not in arrays:
+        return None
+    return Angular(_radial(arrays, "angular_"), tuple(arrays["angular_powers"].tolist()))

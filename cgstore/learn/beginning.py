@@ -10,13 +10,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cgstore.inverse.mean_force import potential_of_mean_force
+from cgstore.learn.angular import Angular, angular_of
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.descriptors import Radial, Scaling, radial_of, scaling_of
 from cgstore.learn.drawing import Potential, StatePoint
 from cgstore.learn.inversion import invert
 from cgstore.learn.potential import PairNetwork, Prior, pair_names, prior_of
 from cgstore.learn.pretraining import Known, pretrain
-from cgstore.learn.settings import FitFile
+from cgstore.learn.settings import FitFile, PotentialTable
 from cgstore.tables import Table, table_of
 from cgstore.units import BOLTZMANN
 
@@ -53,11 +54,12 @@ def model_of(file: FitFile, points: Sequence[StatePoint], types: Sequence[str]) 
             seed=file.seed,
         )
     told = {name: np.array([point.inputs[name] for point in points]) for name in asked.inputs}
-    radial = _radial(points, asked.features, asked.cutoff)
+    radial, angular = _functions(points, asked)
     return AtomicNetwork(
         types,
         radial=radial,
-        scaling=_scaling(AtomicNetwork(types, radial=radial, priors=priors, hidden=()), points),
+        angular=angular,
+        scaling=_scaling(AtomicNetwork(types, radial=radial, angular=angular, priors=priors, hidden=()), points),
         priors=priors,
         hidden=asked.hidden,
         # A number that is the same everywhere has no spread; it is told in units of its tenth.
@@ -131,13 +133,16 @@ def _prior(points: Sequence[StatePoint], pair: int) -> Prior:
     return prior_of(_mean_g(points, pair), _r(points), float(np.mean(having)))
 
 
-def _radial(points: Sequence[StatePoint], functions: int, cutoff: float) -> Radial:
+def _functions(points: Sequence[StatePoint], asked: PotentialTable) -> tuple[Radial, Angular | None]:
     """Return the functions that begin with the pair that comes nearest."""
-    found = [
-        radial_of(_mean_g(points, pair), _r(points), functions=functions, cutoff=cutoff)
-        for pair in range(len(points[0].g))
-    ]
-    return min(found, key=lambda radial: radial.shift[1])
+    r, found = _r(points), []
+    for pair in range(len(points[0].g)):
+        g = _mean_g(points, pair)
+        found.append((radial_of(g, r, functions=asked.features, cutoff=asked.cutoff), g))
+    radial, g = min(found, key=lambda one: one[0].shift[1])
+    if (angles := asked.angular) is None:
+        return radial, None
+    return radial, angular_of(g, r, widths=angles.widths, cutoff=angles.cutoff, powers=angles.powers)
 
 
 def _scaling(blank: AtomicNetwork, points: Sequence[StatePoint]) -> Scaling:

@@ -76,7 +76,7 @@ def radial_of(g: ArrayLike, r: ArrayLike, *, functions: int, cutoff: float) -> R
 
     Raises
     ------
-    InputError : fewer than 3 functions
+    InputError : fewer than 2 functions
     PhysicsError : g does not rise before the cutoff
 
     Examples
@@ -85,8 +85,8 @@ def radial_of(g: ArrayLike, r: ArrayLike, *, functions: int, cutoff: float) -> R
     >>> radial_of(np.exp(-((0.4 / r) ** 12)), r, functions=5, cutoff=1.0).shift
     (0.0, 0.353, 0.45, 0.581, 0.759)
     """
-    if functions < 3:
-        raise InputError(f"descriptors: found {functions} functions, expected 3 at least")
+    if functions < 2:
+        raise InputError(f"descriptors: found {functions} functions, expected 2 at least")
     g, r = np.asarray(g, np.float64), np.asarray(r, np.float64)
     risen = np.flatnonzero((g >= _RISEN) & (r < 0.9 * cutoff))
     if not len(risen):

@@ -17,6 +17,7 @@ from cgstore.errors import InputError
 from cgstore.exchange.openmm import bare_system, load_openmm, run_script, start_state
 from cgstore.exchange.potentials import Particles
 from cgstore.learn.atomic import AtomicNetwork
+from cgstore.learn.written_out import AngularSlopes, bells
 
 __all__ = ["NETWORK_PROGRAMS", "ForceProgram", "write_network"]
 
@@ -42,7 +43,7 @@ class ForceProgram(torch.nn.Module):
     Notes
     -----
     E = Σ_i NN(G_i) + pairs of the prior, and F_i = Σ_j (dE/dr_ij) (x_j − x_i) / r_ij over both directions of a pair,
-    with dE/dG_i from the layers backwards.
+    with dE/dG_i from the layers backwards; angular functions add forces that are not along x_j − x_i.
     """
 
     kind: torch.Tensor  # (particle,)
@@ -59,6 +60,7 @@ class ForceProgram(torch.nn.Module):
         kind = torch.from_numpy(network._kinds(types).astype(np.int64))
         self.cutoff, self.count = network.cutoff, len(network.types)
         self.depth = len(network.hidden) + 1
+        self.angles = None if network.angular is None else AngularSlopes(network.angular, self.count)
         numbers = {(a, b): k for k, (a, b) in enumerate(pair.split("-") for pair in network.pairs)}
         table = [[numbers[min(a, b), max(a, b)] for b in network.types] for a in network.types]
         priors = [(prior.core, prior.strength, prior.exponent) for prior in network.priors.values()]
@@ -90,14 +92,24 @@ class ForceProgram(torch.nn.Module):
         """
         first, second, vector = self._near(position, box)
         r = torch.sqrt((vector**2).sum(-1))
-        value, rise = self._functions(r)
-        place = first * self.count + self.kind[second]
-        sums = value.new_zeros(len(self.kind) * self.count, value.shape[1]).index_add(0, place, value)
-        energy, gradient = self._networks(sums.reshape(len(self.kind), -1))
-        slope = (gradient.reshape(len(self.kind) * self.count, -1)[place] * rise).sum(-1)
+        value, rise = bells(r, self.eta, self.shift, self.cutoff)
+        place, particles = first * self.count + self.kind[second], len(self.kind)
+        sums = value.new_zeros(particles * self.count, value.shape[1]).index_add(0, place, value)
+        radial = sums.reshape(particles, -1)
+        if self.angles is None:
+            energy, gradient = self._networks(radial)
+        else:
+            close = torch.nonzero(r < self.angles.cutoff)[:, 0]
+            angular, seen = self.angles(vector[close], place[close], particles)
+            energy, gradient = self._networks(torch.cat([radial, angular], dim=1))
+        by_radial = gradient[:, : radial.shape[1]].reshape(particles * self.count, -1)
+        slope = (by_radial[place] * rise).sum(-1)
         pairs, steep = self._prior(r, self.pair[self.kind[first] * self.count + self.kind[second]])
         pull = ((slope + 0.5 * steep) / r)[:, None] * vector
         force = torch.zeros_like(position).index_add(0, first, pull).index_add(0, second, -pull)
+        if self.angles is not None:
+            turn = self.angles.pull(gradient[:, radial.shape[1] :], seen)
+            force = force.index_add(0, first[close], turn).index_add(0, second[close], -turn)
         return energy + 0.5 * pairs.sum(), force
 
     def _near(self, position: torch.Tensor, box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -113,13 +125,6 @@ class ForceProgram(torch.nn.Module):
             found.append((mine[rows], columns, delta[rows, columns]))
         first, second, vector = (torch.cat(parts) for parts in zip(*found, strict=True))
         return first, second, vector
-
-    def _functions(self, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the radial functions (pair, function) and their slopes."""
-        x, away = torch.pi / self.cutoff * r[:, None], r[:, None] - self.shift
-        cut, steep = 0.5 * (torch.cos(x) + 1.0), -0.5 * torch.pi / self.cutoff * torch.sin(x)
-        bell = torch.exp(-self.eta * away**2)
-        return bell * cut, bell * (steep - 2.0 * self.eta * away * cut)
 
     def _networks(self, descriptor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the energy of all networks, and its gradient (particle, descriptor)."""

@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from cgstore.documents import Document, Length, Time
 
 __all__ = [
+    "AngularTable",
     "BaselineTable",
     "FitFile",
     "Loss",
@@ -64,6 +65,14 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Part = Annotated[float, Field(gt=0, lt=1)]
 
 
+class AngularTable(Document):
+    """`[potential.angular]`: what atomic networks see of angles; see `cgstore.learn.angular`."""
+
+    cutoff: Length
+    widths: PositiveInt = 2  # Gaussians of the distance
+    powers: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (1, 2, 4)  # of 1 ± cos θ
+
+
 class PotentialTable(Document):
     """`[potential]`: the network of `PairNetwork`, or with `kind = "atomic"` that of `AtomicNetwork`."""
 
@@ -72,6 +81,7 @@ class PotentialTable(Document):
     spacing: Length = 0.002  # of pair networks
     features: Annotated[int, Field(ge=3)] = 24  # Gaussians of the distance, or radial functions of each neighbour
     hidden: tuple[PositiveInt, ...] = (32, 32)
+    angular: AngularTable | None = None  # of atomic networks
     inputs: tuple[Literal["temperature", "density"], ...] = ()  # what atomic networks are told of a system
     start: Start = "prior"  # what atomic networks begin as: that alone, or pair potentials besides
     start_iterations: PositiveInt = 3  # of "ibi" and "imc"
@@ -79,8 +89,12 @@ class PotentialTable(Document):
     @model_validator(mode="after")
     def _networks_of_pairs_start_from_nothing(self) -> "PotentialTable":
         """Refuse what only networks of atoms have."""
-        if self.kind == "pair" and (self.inputs or self.start != "prior"):
-            raise ValueError('inputs and start are for kind = "atomic"')
+        if self.kind == "pair" and (self.inputs or self.angular or self.start != "prior"):
+            raise ValueError('inputs, angular and start are for kind = "atomic"')
+        if self.angular is not None and not (self.angular.powers and 0 < self.angular.cutoff <= self.cutoff):
+            raise ValueError(
+                "angular: expected a power at least, and a positive cutoff that is not beyond that of [potential]"
+            )
         return self
 
 

@@ -19,13 +19,15 @@ PRIOR = Prior(core=0.3, strength=4.0, exponent=12.0)
 RADIAL = Radial(0.8, (2.0, 60.0, 60.0, 120.0), (0.0, 0.3, 0.45, 0.6))
 
 
-def network(types="AB", *, hidden=(7, 5), seed=1, told=None, radial=RADIAL):
+def network(types="AB", *, hidden=(7, 5), seed=1, told=None, radial=RADIAL, angular=None):
     """A network with weights large enough for its energy to be far from linear, and a scaling that is not trivial."""
-    shape = (len(types), len(types) * len(radial.eta))
+    angles = 0 if angular is None else angular.count(len(types))
+    shape = (len(types), len(types) * len(radial.eta) + angles)
     rng = np.random.default_rng(seed)
     scaling = Scaling(rng.uniform(0.5, 2.0, shape), rng.uniform(0.5, 1.5, shape))
     priors = dict.fromkeys(pair_names(types), PRIOR)
-    model = AtomicNetwork(types, radial=radial, scaling=scaling, priors=priors, hidden=hidden, told=told, seed=seed)
+    functions = {"radial": radial, "angular": angular, "scaling": scaling, "priors": priors}
+    model = AtomicNetwork(types, hidden=hidden, told=told, seed=seed, **functions)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -193,8 +195,8 @@ def test_functions_from_a_distribution_begin_at_the_core_and_grow_wider():
     np.testing.assert_allclose(2.0 * np.array(found.eta[1:-1]) * steps**2, 1.0, rtol=0.05)
     with pytest.raises(PhysicsError, match="no rise"):
         radial_of(np.zeros(10), np.linspace(0, 1, 10), functions=5, cutoff=1.0)
-    with pytest.raises(InputError, match="3 at least"):
-        radial_of(np.ones(10), np.linspace(0, 1, 10), functions=2, cutoff=1.0)
+    with pytest.raises(InputError, match="2 at least"):
+        radial_of(np.ones(10), np.linspace(0, 1, 10), functions=1, cutoff=1.0)
     with pytest.raises(InputError, match="expected as many"):
         Radial(1.0, (1.0,), ())
 

@@ -11,14 +11,17 @@ from cgstore.catalog import open_catalog
 from cgstore.cli.app import main
 from cgstore.errors import InputError, IntegrityError
 from cgstore.learn import beginning, fit, fit_training
+from cgstore.learn.angular import Angular
 from cgstore.learn.atomic_files import network_arrays, read_network
+from cgstore.learn.descriptors import Radial
 from cgstore.learn.fit import train
 from cgstore.learn.folder import read_curves, read_tables
 from cgstore.learn.loader import Loader
 from cgstore.learn.validation import validate
 
 CHANGES = {
-    "features = 12": 'kind = "atomic"\nfeatures = 8\ninputs = ["temperature"]\nstart = "ibi"\nstart_iterations = 1',
+    "features = 12": 'kind = "atomic"\nfeatures = 8\ninputs = ["temperature"]\nstart = "ibi"\nstart_iterations = 1\n'
+    'angular = { cutoff = "0.6 nm", widths = 1, powers = [1, 2] }',
     "rounds = 5": "rounds = 3\nsteps = 2\neffective = 0.2\ndamping = 1e-3",
     'duration = "8 ps"': 'duration = "3 ps"',
     'dataset = "l130/r1/cg"\n            iterations = 2': 'dataset = "l130/r1/cg"\n            iterations = 0',
@@ -48,6 +51,8 @@ def test_a_fit_of_a_network_of_atoms_is_kept_whole_and_validated(atomic, liquid)
     model = read_network(atomic / "weights.npz")
     assert model.hidden == (12,)
     assert len(model.radial.eta) == 8
+    assert model.angular == Angular(Radial(0.6, (0.0,), (0.0,)), (1, 2))
+    assert (model.spread != 1.0).all()  # descriptors of angles are scaled as well
     again = network_arrays(model)
     with np.load(atomic / "weights.npz", allow_pickle=False) as kept:
         assert set(again) == set(kept.files)
@@ -127,8 +132,11 @@ def test_density_is_told_and_what_pair_networks_do_not_have_is_refused(liquid, t
     assert [point.inputs["density"] for point in points] == pytest.approx([density] * 2, rel=1e-4)
     model = beginning.model_of(parts.file, points, loader.types)
     assert model.told["density"] == pytest.approx((density, 0.1 * density), rel=1e-4)
+    wrong = _fit_file(liquid, tmp_path, **{'cutoff = "0.6 nm", widths': 'cutoff = "6 nm", widths'})
+    with pytest.raises(InputError, match=r"a positive cutoff that is not beyond that of \[potential\]"):
+        fit.gather(wrong, store=liquid.store)
     wrong = _fit_file(liquid, tmp_path, **{'kind = "atomic"\n': ""})
-    with pytest.raises(InputError, match='inputs and start are for kind = "atomic"'):
+    with pytest.raises(InputError, match='inputs, angular and start are for kind = "atomic"'):
         fit.gather(wrong, store=liquid.store)
 
 

@@ -10,6 +10,8 @@ import torch
 import xarray as xr
 
 from cgstore.errors import InputError
+from cgstore.learn.angular import Angular
+from cgstore.learn.descriptors import Radial
 from cgstore.learn.exporting import ForceProgram, write_network
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,9 +29,10 @@ def system_of(position: np.ndarray, box: np.ndarray, types: list[str]) -> xr.Dat
     )
 
 
+@pytest.mark.parametrize("angular", [None, Angular(Radial(0.6, (0.0, 90.0), (0.0, 0.35)), (1, 3))])
 @pytest.mark.parametrize(("kinds", "hidden"), [("A", ()), ("AB", (7,)), ("AB", (7, 5)), ("ABC", (6, 6, 6))])
-def test_energy_and_forces_are_those_of_the_network(kinds, hidden) -> None:
-    model = network(kinds, hidden=hidden)
+def test_energy_and_forces_are_those_of_the_network(kinds, hidden, angular) -> None:
+    model = network(kinds, hidden=hidden, angular=angular)
     position, box, types = liquid(tilt=0.2)
     types = types if len(kinds) > 1 else ["A"] * len(types)
     energy, force = by_torch(model, position, box, types)
@@ -39,7 +42,8 @@ def test_energy_and_forces_are_those_of_the_network(kinds, hidden) -> None:
 
 
 def test_the_file_needs_torch_alone_and_takes_other_positions_and_boxes(tmp_path) -> None:
-    model = network(told={"temperature": (300.0, 50.0)})
+    angular = Angular(Radial(0.5, (0.0,), (0.0,)), (2,))
+    model = network(told={"temperature": (300.0, 50.0)}, angular=angular)
     position, box, types = liquid()
     inputs = {"temperature": 320.0}
     system = system_of(position, box, types)
