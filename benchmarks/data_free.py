@@ -95,14 +95,16 @@ def peptide_settings(options: argparse.Namespace, seed: int) -> Settings:
         shape=Architecture(
             latent=2,
             hidden=(options.hidden,) * 2,
-            rounds=0 if options.model == "gaussian" else 2,
+            rounds={"angles": 1, "couplings": 2, "gaussian": 0}[options.model],
             pieces=10,
             bend_lines=False,
             width=3.0,  # about 1/√β at first
             **(dict(by_latent=2, turn=0.5, spread=0.2) if options.model == "angles" else dict(spread=2.0)),
         ),
-        tempering=Tempering(start=options.start, largest=0.05, increase=0.2, floor=0.5, longest=options.longest),
-        prelude=300,
+        tempering=Tempering(
+            start=options.start, largest=0.15, increase=options.increase, floor=0.5, longest=options.longest
+        ),
+        prelude=100,
         samples=options.samples,
         rate=options.rate,
         final=options.final,
@@ -311,11 +313,12 @@ def parsed() -> argparse.Namespace:
     one.add_argument("folder")
     one.add_argument("--model", choices=("angles", "couplings", "gaussian"), default="angles")
     for name, value in (
-        ("seeds", 1), ("first", 0), ("hidden", 64), ("samples", 256), ("longest", 60), ("final", 600),
-        ("draw", 20_000), ("encodings", 8),
+        ("seeds", 1), ("first", 0), ("hidden", 64), ("samples", 128), ("longest", 15), ("final", 200),
+        ("draw", 10_000), ("encodings", 8),
     ):  # fmt: skip
         one.add_argument(f"--{name}", type=int, default=value)
-    one.add_argument("--rate", type=float, default=1e-3)
+    one.add_argument("--rate", type=float, default=3e-3)
+    one.add_argument("--increase", type=float, default=2.0, help="of the divergence that a step of β may cost, a part")
     one.add_argument("--covering", type=float, default=0.5, help="part of the forward divergence")
     one.add_argument("--start", type=float, default=0.1, help="β at first")
     one.add_argument("--draw-only", action="store_true", help="nothing is trained: draw from models in the folder")

@@ -94,8 +94,9 @@ class Decoder(torch.nn.Module):
 
     def _log_base(self, step: torch.Tensor, log_width: torch.Tensor) -> torch.Tensor:
         """Return the logarithm of the density of steps from the means: (sample, coordinate)."""
-        line = _log_normal(step * torch.exp(-log_width)) - log_width
-        return torch.where(self.periodic, _log_wrapped(step, log_width), line)
+        density = _log_normal(step * torch.exp(-log_width)) - log_width
+        angle = torch.nonzero(self.periodic).ravel()
+        return density.index_copy(1, angle, _log_wrapped(step[:, angle], log_width[:, angle]))
 
 
 class Encoder(torch.nn.Module):
