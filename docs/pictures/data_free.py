@@ -25,7 +25,7 @@ WIDTH = 10.0  # degrees of a bin
 EDGES = np.arange(-180.0, 180.0 + WIDTH, WIDTH)
 DEEPEST = 25.0  # kJ/mol
 NAME = "angles0"
-ENDS = ("beta", "alpha_right", "alpha_left")  # basins that a line of z leads through
+ENDS = ("beta", "alpha_right")  # basins that a line of z leads through
 
 
 def angles(ds: object) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +61,7 @@ def maps(figure: object, axes: np.ndarray, shown: tuple, way: np.ndarray) -> Non
             aspect="equal", xlabel="φ / °", ylabel="ψ / °", xticks=range(-180, 181, 90), yticks=range(-180, 181, 90)
         )
     axes[1].plot(*way.T, ".", markersize=2, color="#ff00aa")
-    bar = figure.colorbar(mesh, ax=axes[1])
+    bar = figure.colorbar(mesh, ax=axes[1], shrink=0.8)
     bar.set_label("−kT ln p / (kJ/mol)", fontsize=FONT)
     bar.ax.tick_params(labelsize=FONT - 1)
 
@@ -70,10 +70,12 @@ def along(panel: object, x: np.ndarray) -> None:
     """Draw φ and ψ of what is decoded along the line of z."""
     for column, (name, colour) in enumerate(zip(("φ", "ψ"), COLOURS, strict=False)):
         values = np.degrees(x[:, ::10, column])
-        point = np.repeat(np.arange(len(x)) / (len(x) / 2), values.shape[1])
+        point = np.repeat(np.linspace(0, len(ENDS) - 1, len(x)), values.shape[1])
         panel.plot(point, values.ravel(), ".", markersize=1, color=colour, rasterized=True)
-        panel.plot([], [], "o", color=colour, label=name)
-    panel.set(xlabel="along the line of z", ylabel="decoded / °", xticks=range(3), yticks=range(-180, 181, 90))
+        panel.plot([], [], "o", markersize=4, color=colour, label=name)
+    panel.set(
+        xlabel="along the line of z", ylabel="decoded φ and ψ / °", xticks=range(len(ENDS)), yticks=range(-180, 181, 90)
+    )
     panel.set_xticklabels([name.replace("alpha_", "α ") for name in ENDS], fontsize=FONT - 1)
     panel.set_title("decoded along the line", fontsize=FONT)
     panel.legend(fontsize=FONT - 2, frameon=False)
@@ -84,16 +86,18 @@ def latent(figure: object, axes: np.ndarray, z: np.ndarray, angle: tuple, where:
     for panel, name, values in zip(axes, ("φ", "ψ"), angle, strict=False):
         dots = panel.scatter(*z.T, c=values, s=1, cmap="twilight", vmin=-180, vmax=180, rasterized=True)
         panel.set_title(f"z by {name}", fontsize=FONT)
-        bar = figure.colorbar(dots, ax=panel, ticks=range(-180, 181, 90))
+        bar = figure.colorbar(dots, ax=panel, shrink=0.8, ticks=range(-180, 181, 90))
         bar.set_label(f"{name} / °", fontsize=FONT)
         bar.ax.tick_params(labelsize=FONT - 1)
     for place, (name, colour) in enumerate(zip(BASINS, COLOURS, strict=False)):
         axes[2].plot(*z[where == place].T, ".", markersize=2, color=colour, label=name, rasterized=True)
     axes[2].plot(*path.T, color="#ff00aa", linewidth=1.5)
     axes[2].set_title("z by basin, and the line", fontsize=FONT)
-    axes[2].legend(fontsize=FONT - 2, markerscale=4, frameon=False, loc="upper left")
+    axes[2].legend(
+        fontsize=FONT - 2, markerscale=4, frameon=False, loc="upper center", ncols=3, handletextpad=0, columnspacing=0.6
+    )
     for panel in axes:
-        panel.set(aspect="equal", xlabel="z₁", ylabel="z₂", xlim=(-4, 4), ylim=(-4, 4))
+        panel.set(aspect="equal", xlabel="z₁", ylabel="z₂", xlim=(-4, 4), ylim=(-4, 4.6), xticks=range(-4, 5, 2))
 
 
 def main(folder: Path, reference: Path, name: str = NAME) -> None:
@@ -111,7 +115,7 @@ def main(folder: Path, reference: Path, name: str = NAME) -> None:
     figure, axes = canvas(3, 2, 8.4)
     shown = (
         (f"dynamics, {dynamics.shape[1]} frames", free_energy(*dynamics, np.ones(dynamics.shape[1]), temperature)),
-        (f"generated, {len(phi)} weighted samples", free_energy(phi, psi, weight, temperature)),
+        ("generated, weighted", free_energy(phi, psi, weight, temperature)),
     )
     maps(figure, axes[0], shown, np.degrees(np.angle(np.exp(1j * x[..., :2]).mean(axis=1))))
     along(axes[2, 1], x)
