@@ -2,7 +2,8 @@
 
     python benchmarks/equation_of_state.py archive/lennard_jones
 
-Of each sound system: how many of its standard errors the pressure is off, and how far the energy per particle, in ε.
+Of each sound system: how many of its standard errors the pressure is off and by which part, and how far the energy per
+particle, in ε. By density, and by temperature; the equation was fitted to simulations of kT/ε from 0.7 to 10.
 """
 
 import itertools
@@ -15,7 +16,8 @@ import numpy as np
 from cgstore.campaigns.equation_of_state import kolafa_nezbeda
 from cgstore.units import BAR, BOLTZMANN
 
-DENSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 1.2)  # ρ*
+DENSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.5)  # ρ*
+TEMPERATURES = (0.7, 1.5, 3.0, 6.0, 10.0, 20.0, 50.0)  # T*
 
 
 def main(campaign: Path) -> None:
@@ -29,15 +31,23 @@ def main(campaign: Path) -> None:
         swept, found = record["parameters"], record["measured"]
         sigma, epsilon = swept["sigma"], swept["epsilon"]
         density = record["settings"]["particles"] * (sigma / swept["edge"]) ** 3
-        energy, pressure = kolafa_nezbeda(BOLTZMANN * swept["temperature"] / epsilon, density)
-        off = (found["pressure"] - pressure * epsilon / sigma**3 * BAR) / found["pressure_error"]
-        rows.append((density, off, found["energy"] / epsilon - energy))
-    density, off, energy = np.array(rows).T
-    print(f"{len(records)} systems, {len(rows)} sound; pressure off by standard errors (rms), energy by epsilon (mean)")
-    print(f"all: {np.sqrt((off**2).mean()):.2f}, {energy.mean():.4f}")
-    for low, high in itertools.pairwise(DENSITIES):
-        of = (density >= low) & (density < high)
-        print(f"{low} to {high}, {of.sum()} systems: {np.sqrt((off[of] ** 2).mean()):.2f}, {energy[of].mean():.4f}")
+        temperature = BOLTZMANN * swept["temperature"] / epsilon
+        energy, pressure = kolafa_nezbeda(temperature, density)
+        away = found["pressure"] - pressure * epsilon / sigma**3 * BAR
+        part = away / found["pressure"]
+        rows.append((temperature, density, away / found["pressure_error"], part, found["energy"] / epsilon - energy))
+    temperature, density, off, part, energy = np.array(rows).T
+    print(
+        f"{len(records)} systems, {len(rows)} sound; pressure off by standard errors (rms), by % (median), energy by ε"
+    )
+    for name, values, edges in (("T*", temperature, TEMPERATURES), ("ρ*", density, DENSITIES)):
+        for low, high in [(edges[0], edges[-1]), *itertools.pairwise(edges)]:
+            of = (values >= low) & (values < high)
+            if of.any():
+                numbers = (
+                    f"{np.sqrt((off[of] ** 2).mean()):.2f}, {100 * np.median(part[of]):.2f} %, {energy[of].mean():.4f}"
+                )
+                print(f"{name} {low} to {high}, {of.sum()} systems: {numbers}")
 
 
 if __name__ == "__main__":

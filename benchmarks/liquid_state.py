@@ -25,6 +25,7 @@ from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.feature_tables import open_table
 from cgstore.learn.liquid.denoiser import snapshots_of_table, train_denoiser
+from cgstore.learn.liquid.family import closest, family_of
 from cgstore.learn.liquid.features import Curves, seen
 from cgstore.learn.liquid.fit import ensemble_of, fit_model
 from cgstore.learn.liquid.range import components_of
@@ -76,7 +77,8 @@ def errors(data, out):
             if name == "between" and scaling == "contact":
                 Path(out / "parity.json").write_text(json.dumps(scored))
             print(lines[-1], flush=True)
-        for method, fit in (("first peak", first_peak), ("ridge", ridge), ("Gaussian process", gaussian_process)):
+        others = {"first peak": first_peak, "ridge": ridge, "Gaussian process": gaussian_process, "closest": nearest}
+        for method, fit in others.items():
             start = time.process_time()
             answer = fit(train)(held)
             spent = time.process_time() - start
@@ -221,6 +223,12 @@ def ridge(train):
     return _linear(look, train, 0.3)
 
 
+def nearest(train):
+    """The fluid of the family with the nearest g."""
+    family = family_of(train)
+    return lambda rows: np.array([[one.sigma, one.epsilon] for one in closest(family, rows.curves)])
+
+
 def gaussian_process(train):
     """A Gaussian process on the principal components; length and noise by the largest marginal likelihood."""
     mean, directions = components_of(seen(train.curves, "contact").curve, 8)
@@ -296,7 +304,7 @@ def main():
     parser.add_argument("store", type=Path)
     parser.add_argument("--out", type=Path, default=Path("out/liquid_state"))
     parser.add_argument("--iterations", type=int, default=8, help="of IBI")
-    parser.add_argument("--only", default="", help="names of datasets that begin so, for transfer")
+    parser.add_argument("--only", default="simple_liquids", help="names of datasets that begin so, for transfer")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -306,7 +314,8 @@ def main():
     else:
         result = STAGES[asked.stage](Data(asked.store), asked.out)
     answer = {"seconds": time.process_time() - start, "result": result}
-    (asked.out / f"{asked.stage}{asked.only}.json").write_text(json.dumps(answer, indent=1))
+    suffix = f"-{asked.only}" if asked.stage == "transfer" else ""
+    (asked.out / f"{asked.stage}{suffix}.json").write_text(json.dumps(answer, indent=1))
     print(f"{answer['seconds']:.0f} s of processor")
 
 

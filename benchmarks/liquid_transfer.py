@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 
 from cgstore.averages.counting import count_blocks
 from cgstore.averages.pair import rdf_blocks, rdf_counter, rdf_from_blocks
+from cgstore.averages.series import mean_of_series
 from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.learn.inversion import invert
@@ -64,13 +65,10 @@ class Liquid:
 
 
 def distances(r, g, reference):
-    """Return rmsd; total variation Σ |g − g_ref| Δr in nm; KL Σ p_ref ln(p_ref/p), p ∝ 4πr² g Δr of sum one."""
+    """Return rmsd of g; total variation ½ Σ |p − p_ref|; KL Σ p_ref ln(p_ref/p); p ∝ r² g of sum one."""
     p, q = (np.maximum(curve, 1e-6) * r**2 for curve in (reference, g))
     p, q = p / p.sum(), q / q.sum()
-    difference = g - reference
-    return np.array(
-        [(difference**2).mean() ** 0.5, np.abs(difference).sum() * (r[1] - r[0]), (p * np.log(p / q)).sum()]
-    )
+    return np.array([((g - reference) ** 2).mean() ** 0.5, 0.5 * np.abs(p - q).sum(), (p * np.log(p / q)).sum()])
 
 
 def measured(reference, g, error):
@@ -86,27 +84,34 @@ def measured(reference, g, error):
     return {name: [float(a[n]) for a in values] for n, name in enumerate(names)}
 
 
-def relative_entropy(liquid, sigma, epsilon, iterations=4):
-    """Return σ and ε of the least relative entropy: ⟨r⁻¹²⟩ and ⟨r⁻⁶⟩ of the reference, by Newton steps.
+def relative_entropy(liquid, sigma, epsilon, iterations=16):
+    """Return σ and ε of the least relative entropy, and all on the way: ⟨r⁻¹²⟩ and ⟨r⁻⁶⟩ of the reference.
 
-    U = a r⁻¹² − b r⁻⁶ is linear in a and b; ∂S/∂λ = β (⟨B⟩_ref − ⟨B⟩), ∂²S/∂λ² = β² cov B. Shell 2008,
-    doi:10.1063/1.2992060.
+    U = a r⁻¹² − b r⁻⁶ is linear in a and b; Newton's steps with ∂S/∂λ = β (⟨B⟩_ref − ⟨B⟩), ∂²S/∂λ² = β² cov B, each
+    at most 5 % in σ and a factor of two in ε. Shell 2008, doi:10.1063/1.2992060. It ends where both averages are those
+    of the reference within two standard errors; σ and ε apart are not known much better then, where ε is small.
     """
     path = [[sigma, epsilon]]
     for step in range(iterations):
         tables = liquid.table(sigma, epsilon)
         cutoff = tables[liquid.pair].cutoff
-        wanted = _sums(liquid.ds, cutoff, sigma).mean(axis=0)
-        found = _sums(liquid.run(tables, STEP, seed=step), cutoff, sigma)
-        change = BOLTZMANN * liquid.temperature * np.linalg.solve(np.cov(found.T), found.mean(axis=0) - wanted)
-        a, b = 4.0 * epsilon + change  # U = a (σ/r)¹² − b (σ/r)⁶
-        if not (a > 0.0 and b > 0.0):
+        wanted = mean_of_series(_sums(liquid.ds, cutoff, sigma).T)
+        sums = _sums(liquid.run(tables, STEP, seed=step), cutoff, sigma)
+        found = mean_of_series(sums.T)
+        if (np.abs(found.mean - wanted.mean) < 2.0 * np.hypot(found.error, wanted.error)).all():
             break
-        new = sigma * (a / b) ** (1.0 / 6.0), b**2 / (4.0 * a)
-        sigma = float(np.clip(new[0], 0.97 * sigma, 1.03 * sigma))
-        epsilon = float(np.clip(new[1], epsilon / 1.3, 1.3 * epsilon))
+        change = BOLTZMANN * liquid.temperature * np.linalg.solve(np.cov(sums.T), found.mean - wanted.mean)
+        for part in 0.5 ** np.arange(12):
+            a, b = 4.0 * epsilon + part * change  # U = a (σ/r)¹² − b (σ/r)⁶
+            if a > 0.0 and b > 0.0:
+                new = sigma * (a / b) ** (1.0 / 6.0), b**2 / (4.0 * a)
+                if abs(np.log(new[0] / sigma)) < 0.05 and abs(np.log(new[1] / epsilon)) < np.log(2.0):
+                    break
+        else:
+            break
+        sigma, epsilon = (float(value) for value in new)
         path.append([sigma, epsilon])
-    return np.mean(path[-2:], axis=0), path
+    return (sigma, epsilon), path
 
 
 def _sums(ds, cutoff, sigma):
@@ -120,9 +125,15 @@ def _sums(ds, cutoff, sigma):
     return counts @ np.stack([x**2, -x], 1)
 
 
+def first_peak(liquid):
+    """Return where fits begin: the minimum of the potential at the highest peak of g, and kT."""
+    r, g = liquid.reference["r"].values, liquid.reference["rdf"].values[0]
+    return r[g.argmax()] / 2 ** (1 / 6), BOLTZMANN * liquid.temperature
+
+
 def simplex(liquid, evaluations=30):
     """Return σ and ε of the least squared deviation of g, by Nelder and Mead; the same random numbers for all."""
-    r, g_ref = liquid.reference["r"].values, liquid.reference["rdf"].values[0]
+    g_ref = liquid.reference["rdf"].values[0]
     count = 0
 
     def loss(x):
@@ -132,7 +143,7 @@ def simplex(liquid, evaluations=30):
         g = rdf_from_blocks(rdf_blocks(samples, r_max=REACH, bin_width=WIDTH)).compute()["rdf"].values[0]
         return float(((g - g_ref) ** 2).mean())
 
-    first = np.log([r[g_ref.argmax()] / 2 ** (1 / 6), BOLTZMANN * liquid.temperature])
+    first = np.log(first_peak(liquid))
     start = first + np.array([[0.0, 0.0], [0.03, 0.0], [0.0, 0.3]])
     asked = {"maxfev": evaluations, "initial_simplex": start, "xatol": 1e-3, "fatol": 1e-6}
     found = minimize(loss, first, method="Nelder-Mead", options=asked)
@@ -157,31 +168,68 @@ def ibi(liquid, iterations, guess=None):
 
 
 def transfer(store, iterations, only):
-    """Compare the network's answer with all others on liquids whose name begins so; without a name, with nothing."""
+    """Compare the network's answer with all others on liquids whose name begins so."""
     lines = []
     for name, entry in open_catalog(store).items():
-        if not name.startswith("simple_liquids") or not name.startswith(only):
+        if not name.startswith(only):
             continue
         liquid, methods = Liquid(entry), {}
-        if only:
-            tables, path = ibi(liquid, iterations)
-            note(methods, "IBI from the PMF", liquid, tables, path=path, runs=len(path))
-            fitted, count = simplex(liquid)
-            note(methods, "simplex", liquid, liquid.table(*fitted), parameters=list(fitted), runs=count)
-            best, path = relative_entropy(liquid, *fitted)
-            note(methods, "relative entropy", liquid, liquid.table(*best), parameters=list(best), path=path)
+        tables, path = ibi(liquid, iterations)
+        note(methods, "IBI from the PMF", liquid, tables, path=path, runs=len(path))
+        fitted, count = simplex(liquid)
+        note(methods, "simplex", liquid, liquid.table(*fitted), parameters=list(fitted), runs=count)
+        refine(methods, "the first peak", liquid, first_peak(liquid))
         begin = time.process_time()
         answer = invert_pair(entry, (liquid.kind, liquid.kind), model=read_model())
         liquid.seconds = time.process_time() - begin
         print(answer.text(), flush=True)
-        guess = liquid.table(answer.sigma, answer.epsilon)
-        note(methods, "network", liquid, guess, parameters=[answer.sigma, answer.epsilon], runs=0)
-        if only:
-            tables, path = ibi(liquid, iterations, guess)
-            note(methods, "IBI from the network", liquid, tables, path=path, runs=len(path))
+        found = answer.sigma, answer.epsilon
+        note(methods, "network", liquid, liquid.table(*found), parameters=found, runs=0)
+        found = answer.closest.sigma, answer.closest.epsilon
+        guess = liquid.table(*found)
+        note(methods, "closest", liquid, guess, parameters=found, runs=0)
+        tables, path = ibi(liquid, iterations, guess)
+        note(methods, "IBI from the closest", liquid, tables, path=path, runs=len(path))
+        refine(methods, "the closest", liquid, found)
         state = {"dataset": name, "kind": liquid.kind, "temperature": liquid.temperature}
         lines.append(state | {"answer": answer.to_dict(), "methods": methods})
+    show(lines)
     return lines
+
+
+def show(lines):
+    """Print the tables of docs/liquid-state.md."""
+    print("| | | σ / nm | ε/k / K | rmsd | TV / % | 1000 KL | runs | s |\n" + "|---" * 9 + "|")
+    for line in lines:
+        label = f"{line['kind']}, {line['temperature']:g} K"
+        answers = {"network": line["answer"], "closest": line["answer"]["closest"]}
+        for name, found in line["methods"].items():
+            sigma, epsilon = found.get("parameters", (np.nan, np.nan))
+            shown = f"{sigma:.4f} | {epsilon / BOLTZMANN:.2f}" if sigma > 0 else "table | "
+            if said := answers.get(name):
+                shown = f"{sigma:.4f} ± {said['sigma_error']:.2g} | "
+                shown += f"{epsilon / BOLTZMANN:.2f} ± {said['epsilon_error'] / BOLTZMANN:.2g}"
+            far = (
+                f"{scale * value:.{digits}f} ± {scale * error:.{digits}f}"
+                for (value, error, _), scale, digits in zip(
+                    (found["rmsd"], found["tv"], found["kl"]), (1.0, 100.0, 1000.0), (3, 2, 2), strict=True
+                )
+            )
+            print(f"| {label} | {name} | {shown} | {' | '.join(far)} | {found['runs']} | {found['seconds']:.1f} |")
+            label = ""
+    equal = np.mean([[m[key][2] for key in ("rmsd", "tv", "kl")] for one in lines for m in one["methods"].values()], 0)
+    print(f"two equal liquids: rmsd {equal[0]:.4f}, TV {100 * equal[1]:.2f} %, 1000 KL {1000 * equal[2]:.2f}")
+    for line in lines:
+        for begun in ("the PMF", "the closest"):
+            path = [f"{rmsd:.3f}" for rmsd, _ in line["methods"][f"IBI from {begun}"]["path"]]
+            print(f"| {line['kind']}, {line['temperature']:g} K | {begun} | {' | '.join(path)} |")
+
+
+def refine(methods, begun, liquid, parameters):
+    """Find the least relative entropy from some parameters on, and keep it."""
+    best, path = relative_entropy(liquid, *parameters)
+    shown = {"parameters": best, "path": path, "runs": len(path)}
+    note(methods, f"relative entropy from {begun}", liquid, liquid.table(*best), **shown)
 
 
 def note(methods, name, liquid, tables, **known):

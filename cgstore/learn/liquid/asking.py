@@ -14,6 +14,7 @@ from cgstore.catalog import Entry
 from cgstore.errors import PhysicsError
 from cgstore.feature_tables.grids import PairGrid, rdf_on_grid
 from cgstore.feature_tables.sources import Source
+from cgstore.learn.liquid.family import Closest, closest
 from cgstore.learn.liquid.features import Curves
 from cgstore.learn.liquid.model import LiquidModel
 from cgstore.units import BOLTZMANN
@@ -41,6 +42,7 @@ class PairAnswer:
     reduced_density: float  # ρσ³
     reduced_temperature: float  # kT/ε
     outside: tuple[str, ...]  # in what it is unlike all that the model was trained on
+    closest: Closest  # the fluid of the family with the nearest g(r), be the dataset one or not
     remarks: tuple[str, ...]  # in what the dataset is no simple liquid
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,6 +60,7 @@ class PairAnswer:
             f"  rho* = {self.reduced_density:.3f}, T* = {self.reduced_temperature:.3f}; model {self.model}",
         ]
         lines += [f"  OUT OF RANGE: {words}" for words in self.outside]
+        lines.append(_closest_words(self.closest))
         return "\n".join([*lines, *(f"  note: {words}" for words in self.remarks)])
 
 
@@ -102,6 +105,7 @@ def invert_pair(entry: Entry, pair: tuple[str, str], *, model: LiquidModel) -> P
         reduced_density=density * sigma**3,
         reduced_temperature=BOLTZMANN * temperature / epsilon,
         outside=answers.outside[0],
+        closest=closest(model.family, curves)[0],
         remarks=_remarks(source, pair),
     )
 
@@ -148,3 +152,12 @@ def _remarks(source: Source, pair: tuple[str, str]) -> tuple[str, ...]:
 def _ends(interval: tuple[float, float], digits: int) -> str:
     """Show an interval."""
     return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def _closest_words(found: Closest) -> str:
+    """Say which fluid is closest."""
+    return (
+        f"  closest  sigma {found.sigma:.4f} ± {found.sigma_error:.4f} nm, epsilon {found.epsilon:.4f} ± "
+        f"{found.epsilon_error:.4f} kJ/mol ({found.epsilon / BOLTZMANN:.1f} K): its g(r) is off by {found.rmsd:.3f} "
+        f"(rms), where errors are {found.noise:.3f}{', at the end of what was learned' if found.at_limit else ''}"
+    )

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgstore.documents import did_you_mean
 from cgstore.errors import InputError, IntegrityError
+from cgstore.learn.liquid.family import Family
 from cgstore.learn.liquid.features import SCALINGS, Curves, Scaling, Seen, seen
 from cgstore.learn.liquid.range import Range
 from cgstore.plain_files import read_plain
@@ -26,7 +27,7 @@ Float = NDArray[np.float64]
 
 LEVELS = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.683, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
 SHIPPED = Path(__file__).parent / "models" / "lennard_jones.npz"
-_FORMAT = 1
+_FORMAT = 2
 _MOST_BYTES = 2**26
 _LEAST, _MOST = -12.0, 6.0  # as in training
 _ONE_SIGMA = 0.683
@@ -66,6 +67,7 @@ class LiquidModel:
     biases: tuple[Float, ...]  # (member, 1, out)
     quantiles: Float  # (2, level): half widths of intervals in units of the scale, found on validation data
     range: Range
+    family: Family  # g of all Lennard-Jones fluids, for what is none
     about: Mapping[str, Any]  # the card: what it was trained on, how, and how well
 
     def predict(self, curves: Curves) -> Answers:
@@ -117,7 +119,9 @@ class LiquidModel:
         found |= {name: getattr(self, name) for name in _ARRAYS}
         for n, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             found |= {f"weight_{n}": weight.astype(np.float32), f"bias_{n}": bias.astype(np.float32)}
-        return found | {f"range_{name}": array for name, array in self.range.arrays().items()}
+        for part, kept in (("range", self.range.arrays()), ("family", self.family.arrays())):
+            found |= {f"{part}_{name}": array for name, array in kept.items()}
+        return found
 
 
 _ARRAYS = ("r", "feature_mean", "feature_scale", "answer_mean", "answer_scale", "quantiles")
@@ -189,7 +193,9 @@ def read_model(path: str | Path = SHIPPED) -> LiquidModel:
 def _model_of(arrays: Mapping[str, np.ndarray]) -> LiquidModel:
     """Return the model of arrays of a file."""
     scaling = str(arrays["scaling"])
-    if int(arrays["format"]) != _FORMAT or scaling not in SCALINGS:
+    if int(arrays["format"]) != _FORMAT:
+        raise ValueError(f"found format {int(arrays['format'])}, expected {_FORMAT}")
+    if scaling not in SCALINGS:
         raise ValueError(f"found scaling {scaling!r}{did_you_mean(scaling, SCALINGS)}")
     layers = sum(name.startswith("weight_") for name in arrays)
     numbers = {name: np.asarray(arrays[name], np.float64) for name in _ARRAYS}
@@ -201,7 +207,13 @@ def _model_of(arrays: Mapping[str, np.ndarray]) -> LiquidModel:
         scaling=scaling,
         weights=weights,
         biases=biases,
-        range=Range.of_arrays({name[6:]: array for name, array in arrays.items() if name.startswith("range_")}),
+        range=Range.of_arrays(_part(arrays, "range_")),
+        family=Family.of_arrays(_part(arrays, "family_")),
         about=json.loads(str(arrays["about"])),
         **numbers,
     )
+
+
+def _part(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin so, without that beginning."""
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

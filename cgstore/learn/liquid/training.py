@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cgstore.learn.liquid.family import calibrated_on, family_of
 from cgstore.learn.liquid.features import Scaling, Seen, noisier, seen
 from cgstore.learn.liquid.model import LiquidModel, calibrated, inputs_of
 from cgstore.learn.liquid.network import Batch, Heads, train_heads
@@ -85,6 +86,7 @@ def train_model(
             mean,
             components,
         ),
+        family=calibrated_on(family_of(training), watched),
         about=about,
     )
     return replace(model, quantiles=calibrated(deviations(model, watched)))
