@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from cgstore.errors import InputError
 from cgstore.learn.generative.couplings import Coupling, features, network, wrapped
 
 __all__ = ["Architecture", "Decoder", "Encoder", "Model", "model_of"]
@@ -162,7 +163,16 @@ class Model(torch.nn.Module):
 
 
 def model_of(periodic: torch.Tensor, shape: Architecture, *, seed: int, dtype: torch.dtype = torch.float32) -> Model:
-    """Return a model with random weights, the same ones for the same seed."""
+    """Return a model with random weights, the same ones for the same seed.
+
+    Raises
+    ------
+    InputError : z is to give more coordinates than there are
+    """
+    if not 0 <= shape.by_latent <= len(periodic):
+        raise InputError(
+            f"found by_latent = {shape.by_latent}, expected 0 to {len(periodic)}, the number of coordinates"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Model(periodic, shape).to(dtype)

@@ -128,6 +128,11 @@ def test_coordinates_that_z_gives_are_moved_by_nothing_else() -> None:
         torch.testing.assert_close(model.encoder(x)[0], model.encoder(other)[0])
 
 
+def test_z_cannot_give_more_coordinates_than_there_are() -> None:
+    with pytest.raises(InputError, match="by_latent = 3, expected 0 to 2"):
+        model_of(torch.zeros(2, dtype=torch.bool), Architecture(by_latent=3), seed=0)
+
+
 @pytest.mark.parametrize("encodings", [1, 6])
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_weights_are_right_for_a_model_that_was_never_trained(rounds: int, encodings: int) -> None:
