@@ -3,11 +3,12 @@
     python benchmarks/water.py FOLDER
 
 mW (Molinero & Moore 2009, doi:10.1021/jp805227c) is water of one bead with a three-body potential, so its forces are
-exact and no potential of pairs has its structure. LAMMPS (`lmp`, with MANYBODY) makes two runs of 216 beads at 300 K,
-one to train on and one that chooses the best network, and two each at 260 K and 360 K, which no training reads. The
-volume is that of 0.997 g/cm³ everywhere. Networks with as many inputs learn from the same batches, are sampled at all
-three temperatures from the frames at 300 K, and compared with one of the two runs; the other is what a perfect model
-would be off by. Runs are kept in FOLDER. Times are of the processor.
+exact and no potential of pairs has its structure. The thermostat is a Nosé–Hoover chain: LAMMPS would write the random
+forces of Langevin motion with those of the potential. LAMMPS (`lmp`, with MANYBODY) makes two runs of 216 beads at
+300 K, one to train on and one that chooses the best network, and two each at 260 K and 360 K, which no training reads.
+The volume is that of 0.997 g/cm³ everywhere. Networks with as many inputs learn from the same batches, are sampled at
+all three temperatures from the frames at 300 K, and compared with one of the two runs; the other is what a perfect
+model would be off by. Runs are kept in FOLDER. Times are of the processor.
 """
 
 import argparse
@@ -46,8 +47,7 @@ read_data start.data
 pair_style sw
 pair_coeff * * mW.sw W
 velocity all create {temperature} {seed} mom yes
-fix 1 all nve
-fix 2 all langevin {temperature} {temperature} 500.0 {seed} zero yes
+fix 1 all nvt temp {temperature} {temperature} 500.0
 timestep 10.0
 thermo 10000
 run 10000
