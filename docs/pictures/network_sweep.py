@@ -87,7 +87,7 @@ def main(path: Path) -> None:
             xlim=(0, 1.12 * panel.get_xlim()[1]),
         )
         panel.set_title(system, fontsize=FONT, loc="left")
-        panel.legend(fontsize=FONT - 1, loc="lower left")
+        panel.legend(fontsize=FONT - 1, loc="center left")
     save_figure(figure, HERE / "network_sweep.png")
 
 
