@@ -115,7 +115,7 @@ class PairLoader:
         self.batch_size, self.partners, self.prefer, self.seed, self._epoch = batch_size, partners, prefer, seed, 0
 
     def __len__(self) -> int:
-        """Return the number of pairs of the join, those included that have too much harm."""
+        """Return the number of pairs of the join, before `partners` of them are chosen."""
         return int(self.pairs.sizes["pair"])
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
