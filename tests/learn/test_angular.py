@@ -15,7 +15,6 @@ from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.atomic_files import network_arrays, read_network
 from cgstore.learn.descriptors import Radial
 from cgstore.learn.folder import write_arrays
-from cgstore.learn.force_matching import network_forces
 from cgstore.learn.sampler import sample
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -145,27 +144,6 @@ def test_energy_is_conserved_without_friction() -> None:
         drift[step] = total.std() / found["kinetic_energy"].values.std()
     assert drift[0.004] < 0.02
     assert drift[0.002] < 0.5 * drift[0.004]  # what is left is that of the time step
-
-
-def test_the_gradient_of_an_error_of_forces_is_that_of_finite_differences() -> None:
-    model = network("A", hidden=(5,), angular=ANGULAR)
-    position, box, _ = liquid(count=20, edge=1.7)
-    rng = np.random.default_rng(2)
-    x, space, target = torch.tensor(position), torch.tensor(box), torch.from_numpy(rng.normal(size=position.shape))
-
-    def loss() -> torch.Tensor:
-        return ((network_forces(model, x, space, ["A"] * 20) - target) ** 2).mean()
-
-    parameters = list(model.parameters())
-    slopes = torch.autograd.grad(loss(), parameters, allow_unused=True, materialize_grads=True)
-    way = [torch.from_numpy(rng.normal(size=tuple(p.shape))) for p in parameters]
-    along, ends = sum(float((s * w).sum()) for s, w in zip(slopes, way, strict=True)), []
-    for sign in (1.0, -2.0):
-        with torch.no_grad():
-            for parameter, w in zip(parameters, way, strict=True):
-                parameter += sign * 1e-5 * w
-        ends.append(float(loss().detach()))
-    assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(along, rel=1e-5)
 
 
 def test_files_keep_angular_functions_and_older_ones_have_none(tmp_path) -> None:

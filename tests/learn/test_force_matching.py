@@ -13,6 +13,7 @@ from cgstore.catalog import open_catalog
 from cgstore.cli.app import main
 from cgstore.errors import InputError, IntegrityError, PhysicsError
 from cgstore.frames import Frames
+from cgstore.learn.angular import Angular
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.descriptors import Radial
 from cgstore.learn.fit import train
@@ -107,6 +108,12 @@ def atomic_network() -> AtomicNetwork:
     return AtomicNetwork("A", radial=radial, priors=PRIORS, hidden=(6,), seed=3)
 
 
+def angular_network() -> AtomicNetwork:
+    radial = Radial(cutoff=CUTOFF, eta=(0.0, 80.0), shift=(0.0, 0.5))
+    angular = Angular(Radial(0.6, (0.0, 90.0), (0.0, 0.35)), (1, 2, 4))
+    return AtomicNetwork("A", radial=radial, angular=angular, priors=PRIORS, hidden=(5,), seed=3)
+
+
 @pytest.mark.parametrize("make", [pair_network, atomic_network])
 def test_forces_are_those_that_the_sampler_moves_particles_with(make) -> None:
     model, ds = make(), lattice(1)
@@ -123,7 +130,7 @@ def test_forces_are_those_that_the_sampler_moves_particles_with(make) -> None:
     assert abs(found.sum(0)).max() < 1e-9 * abs(expected).max() * PARTICLES
 
 
-@pytest.mark.parametrize("make", [pair_network, atomic_network])
+@pytest.mark.parametrize("make", [pair_network, atomic_network, angular_network])
 def test_the_gradient_of_the_error_is_that_of_finite_differences(make) -> None:
     model, ds = make(), lattice(1)
     rng = np.random.default_rng(2)
