@@ -22,6 +22,7 @@ from cgstore.learn.normalisation import Normalisation
 from cgstore.learn.plan import Plan
 from cgstore.learn.used import SHOWN, Used, changes_of_part, other_now
 from cgstore.plain_files import read_plain
+from cgstore.splits.fingerprint import Fingerprint
 from cgstore.splits.freezing import Pinned, pin
 from cgstore.splits.rules import PARTS
 from cgstore.splits.split import Catalog, Member, PartName, Split, members_of, members_of_parts
@@ -225,15 +226,23 @@ class TrainingSet:
             )
 
 
-def pinned_parts(split: Split, catalog: Catalog) -> dict[PartName, tuple[Pinned, ...]]:
+def pinned_parts(
+    split: Split, catalog: Catalog, *, known: Mapping[Member, Fingerprint] | None = None
+) -> dict[PartName, tuple[Pinned, ...]]:
     """Return the members of every part of a split with their content: those of its lock, else those that are there now.
+
+    Parameters
+    ----------
+    split, catalog : as `check_leak` takes them
+    known : what `check_leak` returned, so that no dataset is read again
 
     Raises
     ------
     InputError : a rule matches nothing; the split is frozen, and training or validation data are not those of its lock
     """
     if split.lock is None:
-        return {part: pin(members, catalog) for part, members in members_of_parts(split, catalog).items()}
+        parts = members_of_parts(split, catalog)
+        return {part: pin(members, catalog, known=known) for part, members in parts.items()}
     for part in (split.train, split.validation):
         members_of(part, catalog)
     return dict(split.lock.parts)

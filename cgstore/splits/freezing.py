@@ -15,7 +15,7 @@ from typing import Any
 from cgstore.documents import digest
 from cgstore.errors import InputError, IntegrityError
 from cgstore.plain_files import read_plain
-from cgstore.splits.fingerprint import times_of
+from cgstore.splits.fingerprint import Fingerprint, fingerprint
 from cgstore.splits.members import Catalog, Member
 from cgstore.splits.rules import PartName
 from cgstore.whole_files import write_json
@@ -62,29 +62,31 @@ def lock_path(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def pin(members: Sequence[Member], catalog: Catalog) -> tuple[Pinned, ...]:
+def pin(
+    members: Sequence[Member], catalog: Catalog, *, known: Mapping[Member, Fingerprint] | None = None
+) -> tuple[Pinned, ...]:
     """Return members with what identifies their content now.
+
+    Parameters
+    ----------
+    members : of a part
+    catalog : that they are in
+    known : what `check_leak` has read of them; times of the others are read now
 
     Raises
     ------
     InputError : a dataset has no digest, so it lies in no store
     """
-    pinned = []
-    for member in members:
-        entry = catalog[member.name]
-        ds = entry.open()
-        version, key = (_identity(entry, ds, name) for name in ("version", "digest"))
-        if not key:
-            raise InputError(f"{member.name}: found no digest, expected a dataset from a store")
-        time = times_of(ds)[member.frames(times_of(ds))]
-        first, last = (float(time[0]), float(time[-1])) if len(time) else (None, None)
-        pinned.append(Pinned(member, len(time), first, last, int(version or 0), str(key)))
-    return tuple(pinned)
+    return tuple(_content(member, catalog, known or {}) for member in members)
 
 
-def _identity(entry: Any, ds: Any, name: str) -> Any:
-    """Return the version or the digest of a dataset."""
-    return entry.metadata.get(name) or ds.attrs.get(name)
+def _content(member: Member, catalog: Catalog, known: Mapping[Member, Fingerprint]) -> Pinned:
+    """Return one member with what identifies its content now."""
+    seen = known.get(member) or fingerprint(catalog[member.name], member.frames, digests=False)
+    if not seen.digest:
+        raise InputError(f"{member.name}: found no digest, expected a dataset from a store")
+    first, last = (seen.first, seen.last) if len(seen.times) else (None, None)
+    return Pinned(member, len(seen.times), first, last, seen.version, seen.digest)
 
 
 def write_lock(path: Path, meaning: Mapping[str, Any], parts: Mapping[PartName, Sequence[Pinned]]) -> Lock:

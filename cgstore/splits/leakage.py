@@ -7,7 +7,7 @@ are read for `deep` only.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -46,10 +46,11 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Leaks, which make a split unusable, and warnings, which are for people to judge."""
+    """Leaks, which make a split unusable; warnings, which are for people to judge; and what was read to find them."""
 
     leaks: tuple[Leak, ...]
     warnings: tuple[Leak, ...]
+    prints: Mapping[Member, Fingerprint] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +86,7 @@ def look_for_leaks(
 
     Returns
     -------
-    leaks and warnings, in the order of the parts and members
+    leaks and warnings, in the order of the parts and members, and the fingerprints of these, each read once
 
     Raises
     ------
@@ -107,7 +108,8 @@ def look_for_leaks(
             found.setdefault(pair, _leak(kind, [items[place] for place in pair], says))
     leaks = [found[pair] for pair in sorted(found)]
     leaks += _broken_promises(parts, promises, catalog)
-    return Report(tuple(leaks), tuple(_warnings(items, catalog, promises)))
+    prints = {item.member: item.print for item in items}
+    return Report(tuple(leaks), tuple(_warnings(items, catalog, promises)), prints)
 
 
 def _leak(kind: str, items: Sequence[_Item], says: str) -> Leak:

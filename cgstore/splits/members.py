@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cgstore.documents import did_you_mean
 from cgstore.errors import CgstoreError, InputError, NotFound
 from cgstore.facets import check_question, column_of, facets_of, matcher, parse_questions
-from cgstore.splits.fingerprint import times_of
+from cgstore.splits.fingerprint import times_in
 from cgstore.splits.gaps import gap_of
 from cgstore.splits.rules import PARTS, Blocks, Gap, PartName, Promised, Rule, SplitFile, Systems, joined
 from cgstore.splits.time_blocks import cut
@@ -238,7 +238,7 @@ def _members(rule: AnyRule, found: list[str], part: PartName, gap: Gap | None, c
         raise InputError("blocks need a gap")  # a file without one is not read
     members = []
     for name in found:
-        time = times_of(catalog[name].open())
+        time = times_in(catalog[name])
         time = time[Member(name, start, stop).frames(time)]
         first, last = cut(time, rule.shares(), gap_of(gap, catalog[name]), name=name)[part]
         members.append(Member(name, max(start, first), min(stop, last)))

@@ -7,12 +7,13 @@ nowhere else.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cgstore.documents import digest, load_document, parse_document
 from cgstore.errors import InputError
+from cgstore.splits.fingerprint import Fingerprint
 from cgstore.splits.freezing import (
     Lock,
     changes_of_data,
@@ -229,7 +230,7 @@ def find_leaks(split: Split, catalog: Catalog, *, deep: bool = False) -> Report:
     parts = members_of_parts(split, catalog)
     promises = promises_of(catalog, split.train.contract.folder)
     report = look_for_leaks(parts, catalog, gap=split.gap, promises=promises, deep=deep)
-    return Report(report.leaks, (*report.warnings, *_not_pinned(split, catalog)))
+    return replace(report, warnings=(*report.warnings, *_not_pinned(split, catalog)))
 
 
 def _not_pinned(split: Split, catalog: Catalog) -> list[Leak]:
@@ -249,7 +250,7 @@ def _not_pinned(split: Split, catalog: Catalog) -> list[Leak]:
     return found
 
 
-def check_leak(split: Split, catalog: Catalog) -> None:
+def check_leak(split: Split, catalog: Catalog) -> Mapping[Member, Fingerprint]:
     """Refuse a split whose parts share data: the train, validation and held-out parts are compared in pairs.
 
     Looked for are the same run at any level and without a gap in time, the same source file under two names, single
@@ -260,15 +261,21 @@ def check_leak(split: Split, catalog: Catalog) -> None:
     split : the split
     catalog : names and entries; entries give `metadata` and `open()`
 
+    Returns
+    -------
+    what was read of each member, for who pins them next: `cgstore.splits.freezing.pin`
+
     Raises
     ------
     InputError : every leak that was found
     """
-    leaks = [str(leak) for leak in find_leaks(split, catalog).leaks]
+    report = find_leaks(split, catalog)
+    leaks = [str(leak) for leak in report.leaks]
     if leaks:
         count = f"{len(leaks)} leak{'s' if len(leaks) > 1 else ''} between the parts"
         more = [f"… and {len(leaks) - MOST_LINES} more"] if len(leaks) > MOST_LINES else []
         raise InputError(f"{split.where}: {count}\n" + _lines([*leaks[:MOST_LINES], *more]))
+    return report.prints
 
 
 def freeze(path: str | Path, catalog: Catalog, *, again: bool = False) -> tuple[Split, bool]:
@@ -296,8 +303,8 @@ def freeze(path: str | Path, catalog: Catalog, *, again: bool = False) -> tuple[
         members_of_parts(split, catalog)
         return split, False
     split = Split._of(contract)
-    check_leak(split, catalog)
-    pinned = {part: pin(members, catalog) for part, members in members_of_parts(split, catalog).items()}
+    known = check_leak(split, catalog)
+    pinned = {part: pin(members, catalog, known=known) for part, members in members_of_parts(split, catalog).items()}
     write_lock(place, file.meaning(), pinned)
     return Split.load(path), True
 

@@ -5,9 +5,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import dask.array as da
+import numpy as np
 import xarray as xr
 import zarr
 from dask.base import tokenize
+from numpy.typing import NDArray
 from zarr.storage import FsspecStore
 
 from cgstore.errors import IntegrityError, MissingExtra, NotFound, StoreError
@@ -26,7 +28,7 @@ from cgstore.store.layout import (
 )
 from cgstore.store.trees import tree_of
 
-__all__ = ["arrays_of", "group_at", "open_arrays", "open_version"]
+__all__ = ["arrays_of", "group_at", "open_arrays", "open_version", "read_marks"]
 
 _EAGER = ("time", "step")  # a few bytes per frame, and what frames are chosen by
 
@@ -87,6 +89,39 @@ def open_arrays(location: str | Path) -> tuple[dict[str, StoredArray], int]:
     return arrays, layout_of(group).chunk
 
 
+def read_marks(
+    location: str | Path, *, digests: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.uint64], dict[str, Any]]:
+    """Read what tells the frames of a version apart, and open nothing else.
+
+    Parameters
+    ----------
+    location : folder of the version, or its URL
+    digests : read those of the frames too
+
+    Returns
+    -------
+    time (frame,) in ps; digest of each frame (frame,), empty where none are kept or wanted; attributes of the version
+
+    Raises
+    ------
+    NotFound : nothing is there
+    StoreError : it is not a version, or a newer cgstore wrote it
+    IntegrityError : times are missing or damaged, or there is not one digest for each frame
+    """
+    group = group_at(location)
+    attrs = attributes_of(group)
+    check_format(attrs, where=str(location))
+    where, wanted = _title(attrs, location), ("time", DIGEST) if digests else ("time",)
+    arrays = {name: array_of(group, name) for name in names_in(group, wanted)}
+    if "time" not in arrays or len({array.shape for array in arrays.values()} | {arrays["time"].shape[:1]}) > 1:
+        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+        raise IntegrityError(f"{where}: found {found}, expected the time of each frame and its digest; run verify")
+    _check_claims(arrays, 0, str(location), where)
+    time, *others = (stored_array(group, name, where=where)[...] for name in arrays)
+    return time.astype(np.float64), np.asarray(others[0] if others else (), np.uint64), attrs
+
+
 def _title(attrs: dict[str, Any], location: str | Path) -> str:
     """Return what opens error messages: dataset and version."""
     return f"{attrs.get('name', location)} v{str(attrs.get('version', 0)).zfill(6)}"
@@ -126,7 +161,7 @@ def _sizes_of(arrays: dict[str, zarr.Array[Any]], where: str) -> dict[str, int]:
 
 def _check_claims(arrays: dict[str, zarr.Array[Any]], blocks: int, location: str, where: str) -> None:
     """Refuse what no files are behind: arrays that would be read whole, and tasks without end."""
-    eager = [array for name, array in arrays.items() if name in _EAGER or name in STATIC_VARIABLES]
+    eager = [array for name, array in arrays.items() if name in (*_EAGER, DIGEST) or name in STATIC_VARIABLES]
     try:
         check_claims(eager, blocks, 0, where=where)
     except IntegrityError:  # more than anybody needs as a rule: now it matters how large the files are

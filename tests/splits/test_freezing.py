@@ -9,9 +9,12 @@ import pytest
 from cgstore.catalog import open_catalog
 from cgstore.errors import InputError, IntegrityError
 from cgstore.frames import Frames
+from cgstore.splits import fingerprint
 from cgstore.splits.freezing import changes_of_meaning, lock_path
 from cgstore.splits.members import Member
 from cgstore.splits.split import Split, check_leak, find_leaks, freeze, members_of
+from cgstore.store import opening
+from cgstore.store.opening import read_marks
 from cgstore.store.versions import stage
 
 TEXT = """
@@ -69,6 +72,18 @@ def test_a_frozen_split_gives_what_it_gave_also_when_systems_come(project, add_d
     }
     split_file(project).with_suffix(".lock").unlink()
     assert len(Split.load(split_file(project)).train.members(catalog)) == 2
+
+
+def test_to_look_for_leaks_and_to_pin_each_dataset_is_read_once(project, add_dataset, monkeypatch):
+    for name in ("b", "c"):
+        add_dataset(project / "store", f"{name}/r1/cg", seed=ord(name), frames=20)
+    split_file(project).write_text('[systems]\ntrain = 0.5\nvalidation = 0.5\n[[heldout]]\nsystem = "held*"')
+    read, opened = [], []
+    monkeypatch.setattr(fingerprint, "read_marks", lambda *args, **how: read.append(args) or read_marks(*args, **how))
+    monkeypatch.setattr(opening, "open_version", opened.append)
+    freeze(split_file(project), catalog_of(project))
+    assert len(read) == len(set(read)) == 4
+    assert not opened
 
 
 def test_a_frozen_split_that_says_something_else_is_refused_with_what_changed(project):

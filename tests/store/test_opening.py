@@ -14,7 +14,8 @@ import zarr
 from cgstore.errors import IntegrityError, NotFound, StoreError
 from cgstore.schema import check_dataset, topology_of
 from cgstore.store.integrity import version_folder
-from cgstore.store.opening import open_version
+from cgstore.store.layout import consolidate
+from cgstore.store.opening import open_arrays, open_version, read_marks
 
 
 def refuse(*_args, **_kwargs):
@@ -52,6 +53,22 @@ def test_the_dataset_is_that_of_the_schema(make, dataset):
     for name, values in make.topology().arrays().items():
         assert np.array_equal(getattr(topology_of(ds), name), values), name
         assert ds[name].dtype.kind == values.dtype.kind
+
+
+def test_times_and_digests_of_frames_are_read_without_the_rest(make, dataset):
+    make.publish(dataset, make.frames(9))
+    folder = version_folder(dataset, 1)
+    ds, kept = open_version(folder), open_arrays(folder)[0]["frame_digest"][:]
+    time, digests, attrs = read_marks(folder)
+    assert np.array_equal(time, ds["time"].values)
+    assert np.array_equal(digests, kept)
+    assert len(digests) == 9
+    assert attrs["digest"] == ds.attrs["digest"]
+    assert len(read_marks(folder, digests=False)[1]) == 0
+    zarr.open_group(folder, mode="r+", use_consolidated=False)["frame_digest"].resize((7,))
+    consolidate(folder)
+    with pytest.raises(IntegrityError, match=r"frame_digest \(7,\), expected the time of each frame and its digest"):
+        read_marks(folder)
 
 
 def test_dask_chunks_are_along_the_frames_only_and_agree(make, dataset, small_shards):

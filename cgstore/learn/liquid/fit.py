@@ -1,6 +1,6 @@
 """Fits of models of simple liquids: from FIT.toml and a feature table to a folder with the model and its card."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from cgstore.learn.liquid.training import Ensemble, train_model
 from cgstore.learn.rows import RowLoader
 from cgstore.learn.trainset import pinned_parts
 from cgstore.provenance import digest_of_file
-from cgstore.splits.freezing import lock_path, write_lock
-from cgstore.splits.split import Split, check_leak
+from cgstore.splits.freezing import Pinned, lock_path, write_lock
+from cgstore.splits.split import PartName, Split, check_leak
 from cgstore.whole_files import write_bytes, write_json
 
 __all__ = ["card_of", "ensemble_of", "fit_model", "train_liquid"]
@@ -65,8 +65,7 @@ def train_liquid(fit_file: str | Path, *, store: str | Path, out: str | Path, pr
     if _finished_before(folder, file, split):
         return folder
     catalog = open_catalog(str(store))
-    check_leak(split, catalog)
-    _begin(folder, source, file, split, catalog)
+    _begin(folder, source, file, split, pinned_parts(split, catalog, known=check_leak(split, catalog)))
     log: list[dict[str, float]] = []
 
     def note(epoch: int, loss: float) -> None:
@@ -178,7 +177,9 @@ def _finished_before(folder: Path, file: LiquidFit, split: Split) -> bool:
     return True
 
 
-def _begin(folder: Path, source: Path, file: LiquidFit, split: Split, catalog: Catalog) -> None:
+def _begin(
+    folder: Path, source: Path, file: LiquidFit, split: Split, pinned: Mapping[PartName, Sequence[Pinned]]
+) -> None:
     """Make the folder with its mark, the files of the user, and what the split means now."""
     folder.mkdir(parents=True, exist_ok=True)
     words = "This fit is not finished. Repeat the cgstore train that began it.\n"
@@ -188,5 +189,4 @@ def _begin(folder: Path, source: Path, file: LiquidFit, split: Split, catalog: C
     if split.lock is not None:
         write_bytes(folder / "split.lock", lock_path(source.parent / file.split).read_bytes())
     else:
-        meaning = split.train.contract.file.meaning()
-        write_lock(folder / "split.toml", meaning, pinned_parts(split, catalog))
+        write_lock(folder / "split.toml", split.train.contract.file.meaning(), pinned)
