@@ -127,7 +127,8 @@ def potential(
 ) -> None:
     """Write the potential of a fit as files of a simulation program."""
     from cgstore.exchange import write_potential
-    from cgstore.learn.folder import read_settings, read_tables
+    from cgstore.learn.folder import read_settings
+    from cgstore.learn.potential_file import read_tables
 
     if curve is Curve.NETWORK and to in ("torch", "openmm") and read_settings(fit).potential.kind == "atomic":
         written = _write_network(fit, shell.store, dataset, to, output)

@@ -23,31 +23,33 @@ from cgstore.averages.distances import (
 )
 from cgstore.averages.estimates import distribution_of_blocks
 from cgstore.averages.pair import rdf_blocks
-from cgstore.averages.spec import Spec, rdf_parameters
+from cgstore.averages.profile import profile_blocks
+from cgstore.averages.spec import ProfileSpec, Spec, rdf_parameters
 from cgstore.errors import PhysicsError
 
 __all__ = ["Row", "blocks_of", "curves_of", "highest_peak", "jackknife", "of_replicas", "rows_of"]
 
 Float = NDArray[np.float64]
-Blocks = Mapping[str, xr.Dataset]  # of each distribution: rdf, bond, angle, dihedral
+Blocks = Mapping[str, xr.Dataset]  # of each distribution: rdf, bond, angle, dihedral, profile
 
 _FLOOR = 0.01  # of g: bins below are the core, where nothing can be said in units of errors
 _TERMS = ("bond", "angle", "dihedral")
-_BINS = {"bond": "length", "angle": "theta", "dihedral": "phi"}  # of curves; r is that of the rdf
+_BINS = {"bond": "length", "angle": "theta", "dihedral": "phi", "profile": "z"}  # of curves; r is that of the rdf
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One kind of one distribution of one dataset, as one model gives it.
 
-    Heights and rmsd have the unit of the distribution: none for an rdf, 1/nm or 1/degree for densities of terms.
-    Positions are in nm or degrees; `deviation` is in nm for an rdf and without unit for densities.
+    Heights and rmsd have the unit of the distribution: none for an rdf, 1/nm or 1/degree for densities of terms, 1/nm³
+    for those along the normal of a membrane. Positions are in nm or degrees; `deviation` is in nm for an rdf, without
+    unit for densities of terms, in 1/nm² for those along the normal.
     """
 
     dataset: str
     temperature: float  # K
-    distribution: str  # rdf, bond, angle or dihedral
-    pair: str  # "A-B", or the kind of a term
+    distribution: str  # rdf, bond, angle, dihedral or profile
+    pair: str  # "A-B", the kind of a term, or a type
     model: str  # "network", "ibi" …
     rmsd: float  # over all bins
     rmsd_error: float
@@ -117,23 +119,37 @@ def highest_peak(g: Float, r: Float) -> tuple[float, float]:
     return float(c - b * b / (4 * a)), float(r[top] - b / (2 * a))
 
 
-def blocks_of(ds: xr.Dataset, spec: Spec, *, r_max: float | None = None) -> dict[str, xr.Dataset]:
+def blocks_of(
+    ds: xr.Dataset, spec: Spec, *, membrane: bool = False, like: Blocks | None = None
+) -> dict[str, xr.Dataset]:
     """Return the block statistics of a dataset: its rdf, and where it has bonds those of bonds, angles and dihedrals.
 
     Parameters
     ----------
     ds : frames of a reference or of a model
     spec : what to compute
-    r_max : nm, so that both have the same bins; that of the spec by default
+    membrane : number densities along the normal, too
+    like : those of another dataset, so that both have the same distributions on the same bins
     """
-    asked = rdf_parameters(ds, spec) if r_max is None else spec.rdf.model_dump() | {"r_max": r_max}
+    asked = rdf_parameters(ds, spec) if like is None else spec.rdf.model_dump() | {"r_max": _end(like["rdf"], "r")}
     found = {"rdf": rdf_blocks(ds, **asked).compute()}
     if ds.sizes.get("bond", 0):
         tree = bonded_blocks(ds, **spec.bonded.model_dump())
         found |= {
             term: tree[term].to_dataset().compute() for term in _TERMS if term in tree.children and ds.sizes.get(term)
         }
+    if membrane or (like is not None and "profile" in like):
+        profile = (spec.profile or ProfileSpec()).model_dump() | {"density": "number"}
+        if like is not None:
+            profile["reach"] = _end(like["profile"], "z")
+        found["profile"] = profile_blocks(ds, **profile).compute()
     return found
+
+
+def _end(blocks: xr.Dataset, bins: str) -> float:
+    """Return where the last bin ends."""
+    x = blocks[bins].values
+    return round(float(x[-1] + 0.5 * (x[1] - x[0])), 9)
 
 
 def of_replicas(samples: xr.Dataset, spec: Spec, reference: Blocks) -> dict[str, xr.DataArray]:
@@ -144,9 +160,8 @@ def of_replicas(samples: xr.Dataset, spec: Spec, reference: Blocks) -> dict[str,
     samples : what `cgstore.learn.sampler.sample` gave, with `replica (frame)`; their scatter is the error
     spec, reference : what to compute, and the block statistics of the reference
     """
-    r, replica = reference["rdf"]["r"].values, samples["replica"].values
-    r_max = float(r[-1] + 0.5 * (r[1] - r[0]))
-    each = [blocks_of(samples.isel(frame=replica == k), spec, r_max=r_max) for k in np.unique(replica)]
+    replica = samples["replica"].values
+    each = [blocks_of(samples.isel(frame=replica == k), spec, like=reference) for k in np.unique(replica)]
     return {name: xr.concat([_distribution(name, one[name])[name] for one in each], "replica") for name in reference}
 
 
@@ -174,7 +189,7 @@ def _joined(kind: str, blocks: xr.Dataset, found: Mapping[str, xr.DataArray]) ->
     for variable in both:
         joined[variable].attrs = {key: known[variable].attrs[key] for key in ("units", "long_name")}
     bins = str(known[kind].dims[-1])
-    return joined if kind == "rdf" else joined.rename({bins: _BINS[kind]})
+    return joined.rename({bins: _BINS[kind]}) if bins != _BINS.get(kind, bins) else joined
 
 
 def rows_of(

@@ -6,34 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import xarray as xr
-from numpy.typing import NDArray
 
-from cgstore.averages.keeping import kept_distributions
-from cgstore.averages.onepass import distributions
 from cgstore.averages.spec import Spec, load_spec
-from cgstore.box import heights
 from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
-from cgstore.errors import InputError, PhysicsError
+from cgstore.errors import InputError
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.atomic_files import network_arrays
 from cgstore.learn.beginning import begin_as_pairs, model_of
+from cgstore.learn.beginning_molecules import begin_molecules
 from cgstore.learn.drawing import Potential, StatePoint
 from cgstore.learn.fit_training import CHECKPOINT, train_on_averages, train_on_forces
-from cgstore.learn.folder import PAIR_PART, UNFINISHED, read_lock, stage_of, write_arrays, write_tables
+from cgstore.learn.folder import PAIR_PART, UNFINISHED, read_lock, stage_of, write_arrays
 from cgstore.learn.inversion import invert
 from cgstore.learn.loader import Loader
-from cgstore.learn.potential import PairNetwork
+from cgstore.learn.molecular import Molecular
+from cgstore.learn.molecular_network import MolecularNetwork
+from cgstore.learn.potential_file import FILE, Tables, tables_in, write_tables
+from cgstore.learn.references import reference_of, state_points
 from cgstore.learn.settings import BaselineTable, FitFile
-from cgstore.learn.source import inputs_of, spread_frames, temperature_of
 from cgstore.learn.trainset import FILE as TRAINSET
 from cgstore.learn.trainset import TrainingSet, pinned_parts
 from cgstore.provenance import digest_of_file
 from cgstore.splits.freezing import changes_of_meaning, lock_path, write_lock
-from cgstore.splits.split import Catalog, Member, Selection, Split, check_leak
+from cgstore.splits.split import Catalog, Selection, Split, check_leak
 from cgstore.tables import Table
 from cgstore.whole_files import write_bytes, write_json
 
@@ -41,7 +38,9 @@ __all__ = ["Ingredients", "gather", "reference_of", "train"]
 
 Progress = Callable[[str, int, int], None]
 
-_RESULTS = ("weights.npz", "potential.nc")
+START = ".start.nc"  # in the fit folder, while a potential of molecules trains: the tables that it began as
+
+_RESULTS = ("weights.npz", FILE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,17 +110,26 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     if _finished_before(folder, parts):
         return folder
     loaders = {part.part: _loader(parts, part) for part in _readable(parts.split)}
-    points = {part: _state_points(parts, loader) for part, loader in loaders.items()}
+    points = {part: state_points(parts.file, parts.spec, parts.catalog, loader) for part, loader in loaders.items()}
     _check_baseline(parts.file, loaders["train"])
-    model = model_of(parts.file, points["train"], loaders["train"].types)
+    free = None
+    if parts.file.potential.kind != "molecular":
+        free = model_of(parts.file, points["train"], loaders["train"].types)
     _begin(folder, parts, loaders["train"])
     with _one_thread():
+        model = free or _molecules(folder, parts, loaders["train"], points["train"], tell)
         _begin_as_pairs(folder, parts, model, loaders["train"], points["train"], tell)
-        if parts.file.training.loss == "forces":
-            train_on_forces(folder, parts.file, model, loaders, points, tell)
-        else:
+        if isinstance(model, MolecularNetwork) or parts.file.training.loss != "forces":
             train_on_averages(folder, parts.file, model, points, tell)
-    models = {"network": model.tables()} if isinstance(model, PairNetwork) else {PAIR_PART: model.pair_part()}
+        else:
+            train_on_forces(folder, parts.file, model, loaders, points, tell)
+    models: dict[str, Tables] = {}
+    if isinstance(model, AtomicNetwork):
+        models[PAIR_PART] = model.pair_part()
+    else:
+        models["network"] = model.tables()
+    if isinstance(model, MolecularNetwork):
+        models[parts.file.potential.start] = model.start
     if parts.file.baseline is not None:
         models[parts.file.baseline.method] = _baseline(
             parts, parts.file.baseline, loaders["train"], points["train"], tell
@@ -202,68 +210,6 @@ def _check_baseline(file: FitFile, loader: Loader) -> None:
         raise InputError(f"baseline.dataset   {name!r} lacks some of the types {', '.join(sorted(types))}")
 
 
-def reference_of(catalog: Catalog, member: Member, spec: Spec) -> xr.Dataset:
-    """Return the rdf of a dataset of a split: the kept one, or computed now for a block of time and for remote stores.
-
-    Parameters
-    ----------
-    catalog, member : the dataset, and its block of time
-    spec : what to compute
-    """
-    entry = catalog[member.name]
-    ds = entry.open()
-    if (member.start, member.stop) != (-np.inf, np.inf):
-        ds = ds.isel(frame=member.frames(ds["time"].values))
-    elif "://" not in entry.location:
-        return kept_distributions(entry.path, ds, spec)[0]["rdf"].to_dataset()
-    return distributions(ds, spec)["rdf"].to_dataset().compute()
-
-
-def _state_points(parts: Ingredients, loader: Loader) -> list[StatePoint]:
-    """Return what is to be reproduced at each dataset of a loader."""
-    file = parts.file
-    pairs = [f"{a}-{b}" for n, a in enumerate(loader.types) for b in loader.types[n:]]
-    points = []
-    for number, (source, member) in enumerate(zip(loader.sources, loader.members, strict=True)):
-        reference = reference_of(parts.catalog, member, parts.spec)
-        r = reference["r"].values
-        start = spread_frames(source, file.sampling.replicas, seed=file.seed + number)
-        _check_reach(start, file.potential.cutoff, float(r[-1] + 0.5 * (r[1] - r[0])))
-        known = reference.reindex(pair=pairs)
-        temperature = temperature_of(parts.catalog, source.name)
-        g, error = known["rdf"].values, np.nan_to_num(known["rdf_error"].values)
-        points.append(
-            StatePoint(
-                name=source.name,
-                temperature=temperature,
-                start=start,
-                width=float(r[1] - r[0]),
-                g=np.nan_to_num(g),
-                # A pair that a system lacks says nothing.
-                sigma=np.where(np.isnan(g), np.inf, _sigma(error, file)),
-                inputs=inputs_of(start, temperature),
-            )
-        )
-    return points
-
-
-def _sigma(error: NDArray[np.float64], file: FitFile) -> NDArray[np.float64]:
-    """Return the scale of deviations: the errors with their floor, or the floor for all when squares are just added."""
-    if file.training.loss == "sse":
-        return np.full_like(error, file.training.floor)
-    return np.hypot(error, file.training.floor)
-
-
-def _check_reach(start: xr.Dataset, cutoff: float, r_max: float) -> None:
-    """Refuse a potential or bins that reach beyond half of a box."""
-    half = 0.5 * float(heights(start["box"].values).min())
-    for name, reach in (("potential.cutoff", cutoff), ("r_max of the spec", r_max)):
-        if reach > half:
-            raise PhysicsError(
-                f"{start.attrs['name']}: {name} = {reach:g} nm is beyond half the smallest box height, {half:.4g} nm"
-            )
-
-
 def _begin_as_pairs(
     folder: Path, parts: Ingredients, model: Potential, loader: Loader, points: Sequence[StatePoint], tell: Progress
 ) -> None:
@@ -271,8 +217,34 @@ def _begin_as_pairs(
     kind = parts.file.potential.start
     if kind == "prior" or (folder / CHECKPOINT).is_file() or not isinstance(model, AtomicNetwork):
         return
-    references = [reference_of(parts.catalog, member, parts.spec) for member in loader.members]
+    references = [reference_of(parts.catalog, member, parts.spec)["rdf"].to_dataset() for member in loader.members]
     begin_as_pairs(model, parts.file, points, references, lambda done, total: tell(f"start, {kind}", done, total))
+
+
+def _molecules(
+    folder: Path, parts: Ingredients, loader: Loader, points: Sequence[StatePoint], tell: Progress
+) -> MolecularNetwork:
+    """Return the potential of molecules as it begins; the tables that it begins as are kept while it trains."""
+    asked, kept = parts.file.potential, folder / START
+    if not kept.is_file():
+        complete = [source.name for source in loader.sources if set(source.type) == set(loader.types)]
+        if not complete:
+            raise InputError(
+                f"{parts.file.name}: no training dataset has all of the types {', '.join(loader.types)}; "
+                'kind = "molecular" begins as the tables of one that has'
+            )
+        number = loader.names.index(complete[0])
+        tables = begin_molecules(
+            parts.file,
+            reference_of(parts.catalog, loader.members[number], parts.spec),
+            points[number].start,
+            temperature=points[number].temperature,
+            tell=lambda done, total: tell(f"start, {asked.start}", done, total),
+        )
+        write_tables(kept, {asked.start: tables}, {})
+    start = tables_in(kept, asked.start)
+    assert isinstance(start, Molecular)
+    return MolecularNetwork(start, features=asked.features, hidden=asked.hidden, seed=parts.file.seed)
 
 
 def _baseline(
@@ -281,7 +253,7 @@ def _baseline(
     """Return the tables of an inversion at one of the training datasets, sampled like the network."""
     number = loader.names.index(asked.dataset)
     tables, _ = invert(
-        reference_of(parts.catalog, loader.members[number], parts.spec),
+        reference_of(parts.catalog, loader.members[number], parts.spec)["rdf"].to_dataset(),
         points[number].start,
         temperature=points[number].temperature,
         method=asked.method,
@@ -295,13 +267,14 @@ def _baseline(
     return tables
 
 
-def _finish(folder: Path, parts: Ingredients, model: Potential, models: dict[str, dict[str, Table]]) -> None:
+def _finish(folder: Path, parts: Ingredients, model: Potential, models: dict[str, Tables]) -> None:
     """Write the results and the lock, and only then take the mark away."""
     name = parts.file.name
     state = {name: value.numpy() for name, value in model.state_dict().items()}
-    write_arrays(folder / "weights.npz", state if isinstance(model, PairNetwork) else network_arrays(model))
-    write_tables(folder / "potential.nc", models, {"name": name, "split_digest": parts.split.digest})
+    write_arrays(folder / "weights.npz", network_arrays(model) if isinstance(model, AtomicNetwork) else state)
+    write_tables(folder / FILE, models, {"name": name, "split_digest": parts.split.digest})
     files = [*parts.texts, "split.lock", TRAINSET, *_RESULTS]
     write_json(folder / "lock.json", {"name": name, "files": {name: digest_of_file(folder / name) for name in files}})
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    for name in (CHECKPOINT, START):
+        (folder / name).unlink(missing_ok=True)
     (folder / UNFINISHED).unlink()

@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from cgstore.errors import IntegrityError
+from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.drawing import Potential, StatePoint
 from cgstore.learn.folder import write_arrays
 from cgstore.learn.force_matching import ForcePlace, read_place, train_forces, write_place
 from cgstore.learn.loader import Loader
 from cgstore.learn.log import ForceLog, Log
+from cgstore.learn.potential import PairNetwork
 from cgstore.learn.settings import FitFile
 from cgstore.learn.structural import Place, train_structure
 from cgstore.splits.split import PartName
@@ -66,7 +68,7 @@ def train_on_averages(folder: Path, file: FitFile, model: Potential, points: Poi
 def train_on_forces(
     folder: Path,
     file: FitFile,
-    model: Potential,
+    model: PairNetwork | AtomicNetwork,
     loaders: Mapping[PartName, Loader],
     points: Points,
     tell: Tell,

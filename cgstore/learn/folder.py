@@ -7,7 +7,7 @@
     UNFINISHED                        there until everything else is
     log.csv                           one row per step
     weights.npz                       parameters of the network; of one of atoms also its descriptors and priors
-    potential.nc                      energy and force of each model on (curve, pair, r)
+    potential.nc                      the tables of each model (`cgstore.learn.potential_file`)
     training.nc                       the loss on (iteration)
     validation-PART.{json,csv,nc}     after `cgstore validate --on PART`; -observables.csv is of pressure, diffusion …
     validation.html                   the page of all parts that were asked about
@@ -31,7 +31,6 @@ from cgstore.errors import InputError, IntegrityError
 from cgstore.learn.settings import FitFile
 from cgstore.plain_files import open_plain, read_plain
 from cgstore.provenance import digest_of_file
-from cgstore.tables import Table, interpolate
 from cgstore.whole_files import write_bytes, write_whole
 
 __all__ = [
@@ -40,12 +39,10 @@ __all__ = [
     "read_curves",
     "read_lock",
     "read_settings",
-    "read_tables",
     "stage_of",
     "write_arrays",
     "write_dataset",
     "write_rows",
-    "write_tables",
 ]
 
 UNFINISHED = "UNFINISHED"
@@ -134,52 +131,6 @@ def read_curves(path: Path) -> xr.Dataset:
             return ds.load()
     except Exception as error:  # scipy has a great many ways to say that a file is damaged
         raise IntegrityError(f"{path}: cannot be read: {error}; train again") from error
-
-
-def read_tables(folder: str | Path, curve: str = "network") -> dict[str, Table]:
-    """Return the potential of a finished fit as one table per pair of types.
-
-    Parameters
-    ----------
-    folder : of the fit
-    curve : "network", or "ibi" for the baseline
-
-    Raises
-    ------
-    InputError : the folder is no finished fit, or has no such curve
-    IntegrityError : a file of the fit was lost or changed
-    """
-    read_lock(Path(folder))
-    ds = read_curves(Path(folder) / "potential.nc")
-    try:
-        curves = [str(name) for name in ds["curve"].values]
-        if curve not in curves:
-            raise InputError(f"{folder}: has no potential {curve!r}; there are {', '.join(curves)}")
-        mine, r = ds.sel(curve=curve), ds["r"].values
-        return {
-            str(pair): Table(r, mine["energy"].sel(pair=pair).values, mine["force"].sel(pair=pair).values)
-            for pair in mine["pair"].values
-        }
-    except (KeyError, TypeError, IndexError) as error:
-        raise IntegrityError(f"{folder}: its potential.nc is not that of a fit: {error}") from error
-
-
-def write_tables(path: Path, models: Mapping[str, Mapping[str, Table]], attrs: Mapping[str, Any]) -> None:
-    """Write the potentials of models, on the nodes and in the order of pairs of the first."""
-    first = next(iter(models.values()))
-    r = next(iter(first.values())).r
-    dims = ("curve", "pair", "r")
-    values = np.array([[interpolate(tables[pair], r) for pair in first] for tables in models.values()])
-    energy, force = np.moveaxis(values, 2, 0)
-    ds = xr.Dataset(
-        {
-            "energy": (dims, energy, {"units": "kJ/mol", "long_name": "pair potential"}),
-            "force": (dims, force, {"units": "kJ/mol/nm", "long_name": "minus its derivative"}),
-        },
-        coords={"curve": list(models), "pair": list(first), "r": ("r", r, {"units": "nm", "long_name": "distance"})},
-        attrs=dict(attrs),
-    )
-    write_dataset(path, ds)
 
 
 def write_dataset(path: Path, ds: xr.Dataset) -> None:

@@ -63,11 +63,16 @@ class Log(_Rows):
         }
         for name, loss, rmsd, effective in zip(self.names, update.loss, update.rmsd, update.effective, strict=True):
             row |= {f"loss {name}": loss, f"rmsd {name}": rmsd, f"effective {name}": effective}
+        known = zip(self.names, update.pressure, strict=True)
+        row |= {f"pressure {name}": pressure for name, pressure in known if pressure is not None}
         self.rows.append(row)
         self.save()
 
     def save_curves(self, path: Path, *, title: str) -> None:
-        """Write `loss (iteration)`, `part_loss (part, iteration)` the smallest `effective (iteration)` as netCDF."""
+        """Write `loss (iteration)`, `part_loss (part, iteration)` the smallest `effective (iteration)` as netCDF.
+
+        With a goal for the pressure also `pressure (part, iteration)` in bar.
+        """
         part = np.array([self._column(f"loss {name}") for name in self.names])
         effective = np.min([self._column(f"effective {name}") for name in self.names], axis=0)
         attrs: Mapping[str, str] = {"units": "1", "long_name": "mean squared deviation of g in units of sigma"}
@@ -80,6 +85,10 @@ class Log(_Rows):
             coords={"iteration": np.arange(len(self.rows), dtype=np.int32), "part": self.names},
             attrs={"name": title},
         )
+        # Without a goal for the pressure there are no such columns; all state points have one, or none has.
+        if columns := [f"pressure {name}" for name in self.names if self.rows and f"pressure {name}" in self.rows[0]]:
+            pressure = np.array([self._column(column) for column in columns])
+            ds["pressure"] = (("part", "iteration"), pressure, {"units": "bar", "long_name": "pressure"})
         write_dataset(path, ds)
 
 

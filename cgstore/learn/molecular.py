@@ -19,7 +19,7 @@ from cgstore.learn.kernel_tables import pair_tables
 from cgstore.tables import BondedTable, Table, Term, bonded_table_of, table_of
 from cgstore.topology import Topology, pairs_within_bonds
 
-__all__ = ["Molecular", "mean_force_model", "term_kinds"]
+__all__ = ["Molecular", "excluded_pairs", "mean_force_model", "term_kinds"]
 
 Float = NDArray[np.float64]
 Exclusion = int | Literal["molecule"]
@@ -46,6 +46,11 @@ class Molecular:
     exclude_bonded: Exclusion = 3  # bonds; pairs so near or nearer have no pair potential, as in `cgstore.rdf`
     fade: float = 12.0  # degrees from straight: so near a dihedral begins to fade, at half of it it has; 0: never
 
+    @property
+    def terms(self) -> dict[Term, Mapping[str, BondedTable]]:
+        """Return the tables of bonds, angles and dihedrals."""
+        return {"bond": self.bonds, "angle": self.angles, "dihedral": self.dihedrals}
+
     def interaction(self, topology: Topology) -> Interaction:
         """Return the potential for these particles.
 
@@ -53,15 +58,13 @@ class Molecular:
         ------
         InputError : there is no table of a pair or a kind of term, or it is a table of something else
         """
-        tables: dict[Term, Mapping[str, BondedTable]]
-        tables = {"bond": self.bonds, "angle": self.angles, "dihedral": self.dihedrals}
         if not self.pairs:
-            return Interaction(bonded_tables(tables, topology, self.fade), 0.0)
+            return Interaction(bonded_tables(self.terms, topology, self.fade), 0.0)
         pairs = pair_tables(self.pairs, topology.type)
         exclusions = excluded(topology, self.exclude_bonded)
         if not any(len(getattr(topology, term)) for term in _TERMS):
             return Interaction(pairs, pairs.cutoff, exclusions, pairs)
-        return Interaction(Both(pairs, bonded_tables(tables, topology, self.fade)), pairs.cutoff, exclusions, pairs)
+        return Interaction(Both(pairs, bonded_tables(self.terms, topology, self.fade)), pairs.cutoff, exclusions, pairs)
 
 
 def mean_force_model(
@@ -114,8 +117,8 @@ def term_kinds(types: NDArray[np.str_], ends: NDArray[np.int32]) -> list[str]:
     return ["-".join(min(walk, walk[::-1])) for walk in walks]
 
 
-def excluded(topology: Topology, exclude_bonded: Exclusion) -> Exclusions:
-    """Return the pairs that are so many bonds apart or fewer, or in one molecule.
+def excluded_pairs(topology: Topology, exclude_bonded: Exclusion) -> NDArray[np.int32]:
+    """Return the pairs i < j (pair, 2) that are so many bonds apart or fewer, or in one molecule, in order.
 
     Raises
     ------
@@ -128,9 +131,19 @@ def excluded(topology: Topology, exclude_bonded: Exclusion) -> Exclusions:
         raise InputError(f'found exclude_bonded = {exclude_bonded!r}, expected a number of bonds or "molecule"')
     else:
         pairs = pairs_within_bonds(topology.bond, len(topology), distance=exclude_bonded)
+    return np.asarray(pairs[np.lexsort(pairs.T[::-1])], np.int32)
+
+
+def excluded(topology: Topology, exclude_bonded: Exclusion) -> Exclusions:
+    """Return the pairs that are so many bonds apart or fewer, or in one molecule, for the kernels.
+
+    Raises
+    ------
+    InputError : neither a number of bonds nor "molecule"
+    """
+    pairs = excluded_pairs(topology, exclude_bonded)
     if not len(pairs):
         return NOTHING_EXCLUDED
-    pairs = pairs[np.lexsort(pairs.T[::-1])]
     start = np.searchsorted(pairs[:, 0], np.arange(len(topology) + 1))
     return Exclusions(start.astype(np.uint32), np.ascontiguousarray(pairs[:, 1], np.uint32))
 

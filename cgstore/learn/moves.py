@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from cgstore.learn.newton import damped_step, dual_steps, flatten, unflatten
-from cgstore.learn.reweighting import Ensemble, Response, curvature, frame_slopes, gradient, respond
+from cgstore.learn.reweighting import Ensemble, Response, curvature, frame_slopes, gradient, pressure_slope, respond
 from cgstore.learn.settings import Training
 
 __all__ = ["Memory", "begin_memory", "move", "set_parameters"]
@@ -86,6 +86,10 @@ def _by_frames(
         scale = (2.0 / len(response.g)) ** 0.5
         rows.append(-ensemble.beta * scale * (response.weight[:, None] * deviation).T @ centred)
         rest.append(scale * (response.g - ensemble.target) / ensemble.sigma)
+        if ensemble.pressure is not None:
+            goal, scale = ensemble.pressure.goal, 2.0**0.5 / ensemble.pressure.goal.error
+            rows.append(scale * pressure_slope(model, ensemble, response, slopes)[None])
+            rest.append(torch.full((1,), scale * (response.mean_pressure - goal.value), dtype=torch.float64))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     loss = sum(response.loss for response in responses)
     dampings = [training.damping * 10.0**n for n in range(_TRIALS)]

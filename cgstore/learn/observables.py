@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cgstore.averages.diffusion import acceleration_factor, diffusion_coefficient
 from cgstore.averages.displacement import mean_squared_displacement
 from cgstore.averages.membrane import membrane
+from cgstore.averages.order import bond_order
 from cgstore.errors import InputError, NotFound, PhysicsError
 
 __all__ = ["Observable", "last_frames", "mobility_of", "of_membrane", "of_pressure", "reference_mobility"]
@@ -41,15 +42,22 @@ class Observable:
     note: str
 
 
-def of_pressure(name: str, model: str, samples: xr.Dataset, barostat: float) -> Observable:
-    """Return the pressure of a model at the volume of the reference.
+def of_pressure(name: str, model: str, samples: xr.Dataset, barostat: float, *, plane: bool = False) -> Observable:
+    """Return the pressure of a model at the volume of the reference; of bilayers that in their plane.
 
     Parameters
     ----------
     name, model : of dataset and model
     samples : what `cgstore.learn.sampler.sample` gave
     barostat : bar, of the simulation of the reference; NaN if it is not known
+    plane : the pressure along x and y, whose reference is zero: a bilayer that no solvent surrounds has no tension then
     """
+    if plane:
+        each = _per_replica(samples, lambda one: float(one["pressure_along"][:, :2].mean()))
+        value, error = _over_replicas(each)
+        return Observable(
+            name, model, "pressure in the plane", "", "bar", value, error, 0.0, math.nan, "zero: no tension"
+        )
     value, error = _over_replicas(_per_replica(samples, lambda one: float(one["pressure"].mean())))
     note = "" if math.isnan(barostat) else "the reference is the pressure of its barostat"
     return Observable(name, model, "pressure", "", "bar", value, error, barostat, math.nan, note)
@@ -114,7 +122,7 @@ def _window(displacements: list[xr.Dataset]) -> tuple[float, float]:
 
 
 def of_membrane(name: str, model: str, samples: xr.Dataset, reference: xr.Dataset) -> list[Observable]:
-    """Return thickness and area per lipid of a bilayer; at constant volume the area is that of the reference.
+    """Return thickness, area per lipid and P2 of all bonds of a bilayer; a fixed area is that of the reference.
 
     Parameters
     ----------
@@ -124,6 +132,7 @@ def of_membrane(name: str, model: str, samples: xr.Dataset, reference: xr.Datase
     try:
         known = membrane(reference).compute()
         each = [membrane(one).compute() for one in _replicas(samples)]
+        order, orders = bond_order(reference).compute(), [bond_order(one).compute() for one in _replicas(samples)]
     except (InputError, NotFound, PhysicsError) as reason:
         return [Observable(name, model, "membrane", "", "", math.nan, math.nan, math.nan, math.nan, str(reason))]
     rows = []
@@ -132,6 +141,10 @@ def of_membrane(name: str, model: str, samples: xr.Dataset, reference: xr.Datase
         reached = float(known[variable]), float(known[f"{variable}_error"])
         unit = str(known[variable].attrs["units"])
         rows.append(Observable(name, model, what, "", unit, value, error, *reached, ""))
+    for number, bond in enumerate(order["bond_kind"].values.tolist()):
+        value, error = _over_replicas(np.array([float(one["bond_order"][number]) for one in orders]))
+        reached = float(order["bond_order"][number]), float(order["bond_order_error"][number])
+        rows.append(Observable(name, model, "order P2", bond, "1", value, error, *reached, ""))
     return rows
 
 

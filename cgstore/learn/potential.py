@@ -19,10 +19,11 @@ from cgstore.kernels.nodes import node_weights
 from cgstore.tables import Table
 from cgstore.units import BOLTZMANN
 
-__all__ = ["PairNetwork", "Prior", "pair_names", "pair_weights", "prior_of", "tanh_layers"]
+__all__ = ["Begun", "PairNetwork", "Prior", "pair_names", "pair_weights", "prior_of", "tanh_layers"]
 
 
 _EXPONENTS = (6.0, 24.0)  # from soft beads to hard ones
+_CORE = 10.0  # kJ/mol
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,33 @@ class Prior:
         """Return the energy in kJ/mol at distances in nm."""
         outside = r.clamp(min=self.core)
         return self.strength * ((self.core / outside) ** self.exponent + self.exponent * (outside - r) / self.core)
+
+    def ended(self, r: torch.Tensor, cutoff: float) -> torch.Tensor:
+        """Return the energy in kJ/mol, brought to zero at the cutoff."""
+        return self.energy(r) * _end(r, cutoff)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A table that a network begins as, and corrects; it ends by itself."""
+
+    table: Table
+
+    @property
+    def core(self) -> float:
+        """Return the distance in nm below which the table is higher than 10 kJ/mol; zero if it never is."""
+        high = np.flatnonzero(self.table.energy > _CORE)
+        return float(self.table.r[high[-1]]) if len(high) else 0.0
+
+    def ended(self, r: torch.Tensor, cutoff: float) -> torch.Tensor:
+        """Return the energy in kJ/mol at distances in nm: the cubic of the table."""
+        h = self.table.spacing
+        energy, force = torch.from_numpy(self.table.energy), torch.from_numpy(self.table.force)
+        n = (r.detach() / h).long().clamp(0, len(energy) - 2)
+        t = r / h - n
+        low, high, left, right = energy[n], energy[n + 1], -h * force[n], -h * force[n + 1]
+        square, cube = 3.0 * (high - low) - 2.0 * left - right, 2.0 * (low - high) + left + right
+        return torch.where(r < self.table.cutoff, low + t * (left + t * (square + t * cube)), 0.0)
 
 
 def prior_of(g: ArrayLike, r: ArrayLike, temperature: float) -> Prior:
@@ -81,14 +109,15 @@ def pair_names(types: Sequence[str]) -> tuple[str, ...]:
 class PairNetwork(torch.nn.Module):
     """A pair potential U(r) = prior(r) + fc(r) · network(r), one output of the network per pair of types.
 
-    The network sees r through Gaussians between the core and the cutoff and is constant below the core;
-    fc = (1 − (r / cutoff)²)² brings energy and force to zero at the cutoff. Parameters are float64.
+    In the place of a prior may be a table that it begins as. The network sees r through Gaussians between the core and
+    the cutoff and is constant below the core; fc = (1 − (r / cutoff)²)² brings energy and force to zero at the cutoff.
+    Parameters are float64.
 
     Parameters
     ----------
     types : the types of particles
     cutoff, spacing : nm; the cutoff is a whole number of spacings
-    priors : the repulsion of each pair, `"A-B"`
+    priors : the repulsion of each pair, `"A-B"`, or the table that it begins as
     features : Gaussians
     hidden : width of each hidden layer
     seed : of the initial weights
@@ -108,7 +137,7 @@ class PairNetwork(torch.nn.Module):
         types: Sequence[str],
         *,
         cutoff: float,
-        priors: Mapping[str, Prior],
+        priors: Mapping[str, Prior | Begun],
         spacing: float = 0.002,
         features: int = 24,
         hidden: Sequence[int] = (32, 32),
@@ -131,13 +160,9 @@ class PairNetwork(torch.nn.Module):
         self.register_buffer("_fixed", self._prior(self.r))
         self.register_buffer("_basis", self._features(self.r))
 
-    def _cut(self, r: torch.Tensor) -> torch.Tensor:
-        """Return the cutoff function."""
-        return (1 - (r / self.cutoff).clamp(max=1.0) ** 2) ** 2
-
     def _prior(self, r: torch.Tensor) -> torch.Tensor:
         """Return the priors (pair, distance) in kJ/mol."""
-        return torch.stack([prior.energy(r) for prior in self._priors]) * self._cut(r)
+        return torch.stack([prior.ended(r, self.cutoff) for prior in self._priors])
 
     def _features(self, r: torch.Tensor) -> torch.Tensor:
         """Return what the network sees of distances, (distance, feature)."""
@@ -147,12 +172,12 @@ class PairNetwork(torch.nn.Module):
     def energy_at(self, r: torch.Tensor) -> torch.Tensor:
         """Return the energy (pair, distance) in kJ/mol at distances (distance,) in nm."""
         outputs: torch.Tensor = self.network(self._features(r))
-        return self._prior(r) + self._cut(r) * outputs.T
+        return self._prior(r) + _end(r, self.cutoff) * outputs.T
 
     def node_energy(self) -> torch.Tensor:
         """Return the energy (pair, node) in kJ/mol at the nodes of the table."""
         outputs: torch.Tensor = self.network(self._basis)
-        return self._fixed + self._cut(self.r) * outputs.T
+        return self._fixed + _end(self.r, self.cutoff) * outputs.T
 
     def describe(self, position: ArrayLike, box: ArrayLike, types: Sequence[str]) -> torch.Tensor:
         """Return what frames contribute to each node, (frame, pair, node); it does not depend on the parameters.
@@ -191,6 +216,11 @@ class PairNetwork(torch.nn.Module):
             (slope,) = torch.autograd.grad(row.sum(), r, retain_graph=True)
             tables[pair] = Table(self.r.numpy().copy(), row.detach().numpy().copy(), -slope.numpy())
         return tables
+
+
+def _end(r: torch.Tensor, cutoff: float) -> torch.Tensor:
+    """Return the function that ends potentials, (1 − (r / cutoff)²)²."""
+    return (1 - (r / cutoff).clamp(max=1.0) ** 2) ** 2
 
 
 def tanh_layers(widths: Sequence[int], generator: torch.Generator) -> torch.nn.Sequential:

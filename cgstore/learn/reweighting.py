@@ -1,7 +1,8 @@
 """Reweighted ensembles: averages of stored frames under the present parameters, their loss, gradient and curvature.
 
 With l = dL/d<g> and s_f = l · (g_f − <g>) the gradient of the loss is −β d/dθ Σ_f w_f s_f E_θ(x_f): the scores add up
-to zero, so the covariance is centred by construction, and one backward pass gives it for any network.
+to zero, so the covariance is centred by construction, and one backward pass gives it for any network. A pressure, where
+one is asked for, answers twice: d<P>/dθ = <∂P/∂θ> − β (<P ∂E> − <P><∂E>), because frames and their pressures change.
 
 Lyubartsev & Laaksonen 1995, doi:10.1103/PhysRevE.52.3730, for the response of averages to a potential; Ivanov,
 Posysoev & Lyubartsev 2023, doi:10.1021/acs.jctc.3c00516, for networks. The gradient printed and released with the
@@ -15,8 +16,20 @@ from typing import Any, NamedTuple
 import torch
 
 from cgstore.learn.newton import flatten, unflatten
+from cgstore.learn.pressure import Stretched, part_of, pressures
 
-__all__ = ["Ensemble", "Response", "curvature", "effective_sample_size", "frame_slopes", "gradient", "respond"]
+__all__ = [
+    "Ensemble",
+    "Response",
+    "curvature",
+    "effective_sample_size",
+    "frame_slopes",
+    "gradient",
+    "pressure_slope",
+    "respond",
+]
+
+_TOGETHER = 16  # frames whose pressures are differentiated at once: a network of atoms keeps all its layers for it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,16 +42,23 @@ class Ensemble:
     g: torch.Tensor  # (frame, value)
     target: torch.Tensor  # (value,)
     sigma: torch.Tensor  # (value,)
+    pressure: Stretched | None = None  # where the pressure is to be matched as well
 
 
 class Response(NamedTuple):
     """The averages of an ensemble under the present parameters."""
 
     g: torch.Tensor  # (value,)
-    loss: float  # mean(((<g> − target) / sigma)²)
+    loss: float  # mean(((<g> − target) / sigma)²), and ((<P> − goal) / error)² of the pressure
     slope: torch.Tensor  # (value,), dL/d<g>
     weight: torch.Tensor  # (frame,), of sum 1
     effective: float  # effective sample size as a part of the frames
+    pressure: torch.Tensor | None = None  # (frame,) bar, where it is to be matched
+
+    @property
+    def mean_pressure(self) -> float:
+        """Return <P> in bar, not a number where no pressure is to be matched."""
+        return float("nan") if self.pressure is None else float(self.weight @ self.pressure)
 
 
 def effective_sample_size(weight: torch.Tensor) -> float:
@@ -64,7 +84,13 @@ def respond(model: torch.nn.Module, ensemble: Ensemble) -> Response:
     g = weight @ ensemble.g
     deviation = (g - ensemble.target) / ensemble.sigma
     slope = 2.0 * deviation / ensemble.sigma / len(deviation)
-    return Response(g, float((deviation**2).mean()), slope, weight, effective_sample_size(weight))
+    response = Response(g, float((deviation**2).mean()), slope, weight, effective_sample_size(weight))
+    if ensemble.pressure is None:
+        return response
+    with torch.no_grad():
+        response = response._replace(pressure=pressures(model, ensemble.pressure))
+    goal = ensemble.pressure.goal
+    return response._replace(loss=response.loss + ((response.mean_pressure - goal.value) / goal.error) ** 2)
 
 
 def gradient(model: torch.nn.Module, ensembles: Sequence[Ensemble], responses: Sequence[Response]) -> torch.Tensor:
@@ -80,17 +106,31 @@ def gradient(model: torch.nn.Module, ensembles: Sequence[Ensemble], responses: S
     ∂<g>/∂θ = −β (<g ∂E> − <g><∂E>), contracted with dL/d<g>; no array of bins × parameters is made.
     """
     pulled = [
-        _pull(model, ensemble, response, response.slope)
+        _pull(model, ensemble, response, response.slope, _steepness(ensemble, response.mean_pressure))
         for ensemble, response in zip(ensembles, responses, strict=True)
     ]
     return flatten(torch.autograd.grad(torch.stack(pulled).sum(), list(model.parameters())))
 
 
-def _pull(model: torch.nn.Module, ensemble: Ensemble, response: Response, slope: torch.Tensor) -> torch.Tensor:
-    """Return the scalar whose gradient is slope · d<g>/dθ; its value has no meaning."""
+def _steepness(ensemble: Ensemble, pressure: float) -> float:
+    """Return dL/d<P> at a mean pressure; none where no pressure is to be matched."""
+    if ensemble.pressure is None:
+        return 0.0
+    goal = ensemble.pressure.goal
+    return 2.0 * (pressure - goal.value) / goal.error**2
+
+
+def _pull(
+    model: torch.nn.Module, ensemble: Ensemble, response: Response, slope: torch.Tensor, steepness: float
+) -> torch.Tensor:
+    """Return the scalar whose gradient is slope · d<g>/dθ + steepness · d<P>/dθ; its value has no meaning."""
     score = (ensemble.g - response.g) @ slope  # (frame,); Σ w s = 0, whatever the slope
     energy: torch.Tensor = model(ensemble.described)
-    return -ensemble.beta * ((response.weight * score) @ energy)
+    if ensemble.pressure is None or response.pressure is None:
+        return -ensemble.beta * ((response.weight * score) @ energy)
+    score = score + steepness * (response.pressure - response.mean_pressure)
+    directly = response.weight @ pressures(model, ensemble.pressure)
+    return steepness * directly - ensemble.beta * ((response.weight * score) @ energy)
 
 
 def curvature(
@@ -99,21 +139,29 @@ def curvature(
     """Return the Gauss–Newton curvature of the summed loss times a vector (parameter,).
 
     The curvature is Σ_s Jᵀ (2 / (K σ²)) J with J = d<g>/dθ. J v is a covariance of g with the derivative of the energy
-    along v, and Jᵀ u is what the gradient already is.
+    along v, and Jᵀ u is what the gradient already is. A pressure is one more row of J, with 2 / error².
     """
     parameters = list(model.parameters())
     along = unflatten(vector, parameters)
     pulled = []
     for ensemble, response in zip(ensembles, responses, strict=True):
-        # The derivative of the energies along the vector by two backward passes: uᵀ E is linear in u.
-        u = torch.zeros_like(ensemble.energy, requires_grad=True)
-        slopes = torch.autograd.grad(u @ model(ensemble.described), parameters, create_graph=True)
-        inner = torch.stack([(slope * part).sum() for slope, part in zip(slopes, along, strict=True)]).sum()
-        (change,) = torch.autograd.grad(inner, u)
+        change = _along(model(ensemble.described), parameters, along)
         shift = -ensemble.beta * ((response.weight * change) @ (ensemble.g - response.g))  # J v
-        slope = 2.0 * shift / ensemble.sigma**2 / len(shift)
-        pulled.append(_pull(model, ensemble, response, slope))
+        slope, steepness = 2.0 * shift / ensemble.sigma**2 / len(shift), 0.0
+        if ensemble.pressure is not None and response.pressure is not None:
+            directly = _along(pressures(model, ensemble.pressure), parameters, along)
+            raised = directly - ensemble.beta * change * (response.pressure - response.mean_pressure)
+            steepness = 2.0 * float(response.weight @ raised) / ensemble.pressure.goal.error**2
+        pulled.append(_pull(model, ensemble, response, slope, steepness))
     return flatten(torch.autograd.grad(torch.stack(pulled).sum(), parameters))
+
+
+def _along(values: torch.Tensor, parameters: Sequence[torch.Tensor], along: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the derivative of values (frame,) along a vector, by two backward passes: uᵀ values is linear in u."""
+    u = torch.zeros_like(values, requires_grad=True)
+    slopes = torch.autograd.grad(u @ values, parameters, create_graph=True)
+    inner = torch.stack([(slope * part).sum() for slope, part in zip(slopes, along, strict=True)]).sum()
+    return torch.autograd.grad(inner, u)[0]
 
 
 def frame_slopes(model: torch.nn.Module, ensemble: Ensemble) -> torch.Tensor:
@@ -125,7 +173,27 @@ def frame_slopes(model: torch.nn.Module, ensemble: Ensemble) -> torch.Tensor:
     parameters = list(model.parameters())
     rows = []
     for number in range(len(ensemble.energy)):
-        one = slice(number, number + 1)
-        part = ensemble.described[one] if torch.is_tensor(ensemble.described) else ensemble.described.part(one)
+        part = part_of(ensemble.described, slice(number, number + 1))
         rows.append(flatten(torch.autograd.grad(model(part).sum(), parameters)))
     return torch.stack(rows)
+
+
+def pressure_slope(
+    model: torch.nn.Module, ensemble: Ensemble, response: Response, slopes: torch.Tensor
+) -> torch.Tensor:
+    """Return d<P>/dθ (parameter,), in bar, of an ensemble whose pressure is to be matched.
+
+    Parameters
+    ----------
+    model, ensemble, response : as in `gradient`
+    slopes : (frame, parameter) of `frame_slopes`
+    """
+    assert ensemble.pressure is not None
+    assert response.pressure is not None
+    parameters, weight = list(model.parameters()), response.weight
+    found = -ensemble.beta * (weight * (response.pressure - response.mean_pressure)) @ slopes
+    for first in range(0, len(weight), _TOGETHER):
+        few = slice(first, first + _TOGETHER)
+        directly = weight[few] @ pressures(model, ensemble.pressure.part(few))
+        found = found + flatten(torch.autograd.grad(directly, parameters))
+    return found

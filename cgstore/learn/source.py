@@ -15,12 +15,22 @@ from numpy.typing import NDArray
 
 from cgstore.box import volume
 from cgstore.errors import InputError
-from cgstore.schema import SCHEMA
+from cgstore.schema import SCHEMA, topology_of
 from cgstore.splits.split import Catalog, Member
 from cgstore.store.decoding import StoredArray
 from cgstore.store.opening import open_arrays
+from cgstore.topology import Topology
 
-__all__ = ["FRAME_ARRAYS", "Numbers", "Source", "inputs_of", "open_source", "spread_frames", "temperature_of"]
+__all__ = [
+    "FRAME_ARRAYS",
+    "Numbers",
+    "Source",
+    "inputs_of",
+    "open_source",
+    "pressure_of",
+    "spread_frames",
+    "temperature_of",
+]
 
 FRAME_ARRAYS = tuple(
     row.name for row in SCHEMA if row.dims[0] == "frame" and row.dtype.startswith("float") and row.name != "time"
@@ -53,9 +63,13 @@ class Source:
     last: int
     chunk: int
     time: NDArray[np.float64]  # (frame,) ps, of all frames
-    type: NDArray[np.str_]  # (particle,)
-    mass: NDArray[np.float64]  # (particle,) u
+    topology: Topology
     numbers: Mapping[str, Numbers]  # of each variable per frame that there is
+
+    @property
+    def type(self) -> NDArray[np.str_]:
+        """Return the type of each particle (particle,)."""
+        return self.topology.type
 
     @property
     def variables(self) -> frozenset[str]:
@@ -92,7 +106,6 @@ def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("positi
     frames = ds.sizes["frame"]
     time = np.asarray(ds["time"].values, np.float64) if "time" in ds.variables else np.arange(float(frames))
     chosen = member.frames(time)
-    particles = ds.sizes["particle"]
     chunk, numbers = _numbers(entry, ds)
     return Source(
         name=member.name,
@@ -101,8 +114,7 @@ def open_source(entry: Any, member: Member, *, needs: tuple[str, ...] = ("positi
         last=chosen.stop,
         chunk=chunk,
         time=time,
-        type=np.asarray(ds["type"].values, np.str_) if "type" in ds.variables else np.full(particles, "X"),
-        mass=np.asarray(ds["mass"].values, np.float64) if "mass" in ds.variables else np.ones(particles),
+        topology=topology_of(ds),
         numbers=numbers,
     )
 
@@ -129,16 +141,16 @@ def spread_frames(source: Source, number: int, *, seed: int) -> xr.Dataset:
         raise InputError(f"{source.name}: has no box; sampling needs periodic frames")
     edges = source.first + np.arange(number + 1) * frames // number
     chosen = np.random.Generator(np.random.Philox(key=[seed, 0])).integers(edges[:-1], edges[1:])
-    dims = {row.name: row.dims for row in SCHEMA}
-    arrays = {
-        name: (dims[name], np.concatenate([source.read(name, int(frame), int(frame) + 1) for frame in chosen]))
+    arrays: dict[str, NDArray[Any]] = {
+        name: np.concatenate([source.read(name, int(frame), int(frame) + 1) for frame in chosen])
         for name in ("position", "box")
     }
-    return xr.Dataset(
-        {**arrays, "mass": ("particle", source.mass)},
-        coords={"type": ("particle", source.type), "time": ("frame", source.time[chosen])},
-        attrs={"name": source.name},
-    )
+    arrays |= {name: array for name, array in source.topology.arrays().items() if len(array)}
+    arrays["time"] = source.time[chosen]
+    rows = {row.name: row for row in SCHEMA}
+    coordinates = [name for name in arrays if rows[name].coordinate]
+    ds = xr.Dataset({name: (rows[name].dims, array) for name, array in arrays.items()}, attrs={"name": source.name})
+    return ds.set_coords(coordinates)
 
 
 def temperature_of(catalog: Catalog, name: str) -> float:
@@ -152,6 +164,22 @@ def temperature_of(catalog: Catalog, name: str) -> float:
     if temperature is None:
         raise InputError(f"{name}: has no temperature; state it in the recipe")
     return float(temperature)
+
+
+def pressure_of(catalog: Catalog, name: str) -> float:
+    """Return the pressure of the barostat of a dataset in bar.
+
+    Raises
+    ------
+    InputError : its recipe does not say
+    """
+    pressure = catalog[name].metadata.get("pressure")
+    if pressure is None:
+        raise InputError(
+            f'{name}: has no pressure, and training.pressure = "barostat" asks for it; state it in the recipe, '
+            'or in the fit file for all datasets, such as "1 bar"'
+        )
+    return float(pressure)
 
 
 def inputs_of(start: xr.Dataset, temperature: float) -> dict[str, float]:

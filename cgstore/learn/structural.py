@@ -31,6 +31,7 @@ class Update(NamedTuple):
     loss: tuple[float, ...]
     rmsd: tuple[float, ...]
     effective: tuple[float, ...]
+    pressure: tuple[float | None, ...]  # bar, where it is to be matched
     best: bool  # the best potential so far
     seconds: float
 
@@ -126,8 +127,9 @@ def _row(
 ) -> Update:
     """Return a row of the log."""
     rmsd = [
-        float(np.sqrt(((response.g.numpy() - point.g.reshape(-1)) ** 2).mean()))
+        float(np.sqrt(((response.g.numpy()[: point.g.size] - point.g.reshape(-1)) ** 2).mean()))  # of g alone
         for point, response in zip(points, responses, strict=True)
     ]
     losses, effective = zip(*((response.loss, response.effective) for response in responses), strict=True)
-    return Update(number, step, losses, tuple(rmsd), effective, best, seconds)
+    pressure = tuple(None if response.pressure is None else response.mean_pressure for response in responses)
+    return Update(number, step, losses, tuple(rmsd), effective, pressure, best, seconds)

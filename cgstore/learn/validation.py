@@ -18,8 +18,9 @@ from cgstore.catalog import open_catalog
 from cgstore.documents import load_document
 from cgstore.errors import InputError
 from cgstore.learn.comparison import Row, blocks_of, curves_of, of_replicas, rows_of
-from cgstore.learn.folder import PAIR_PART, read_curves, read_lock, read_tables, write_dataset, write_rows
+from cgstore.learn.folder import PAIR_PART, read_curves, read_lock, write_dataset, write_rows
 from cgstore.learn.interactions import Model
+from cgstore.learn.molecular import Molecular
 from cgstore.learn.observables import (
     Observable,
     last_frames,
@@ -28,12 +29,12 @@ from cgstore.learn.observables import (
     of_pressure,
     reference_mobility,
 )
+from cgstore.learn.potential_file import FILE, Tables, read_tables
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.source import inputs_of, open_source, spread_frames, temperature_of
 from cgstore.learn.trainset import TrainingSet
 from cgstore.splits.split import Catalog, Member, PartName, Split, members_of
-from cgstore.tables import Table
 from cgstore.whole_files import write_json
 
 __all__ = ["Validation", "validate"]
@@ -159,7 +160,7 @@ class _Asked:
     catalog: Catalog
     file: FitFile
     spec: Spec
-    models: Mapping[str, Mapping[str, Table] | _Network]
+    models: Mapping[str, Tables | _Network]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,23 +191,17 @@ class _Reference:
             entry.metadata.get("kind") == "bilayer",
             frames,
             _start(asked.catalog, member, asked.file),
-            blocks_of(frames, asked.spec),
+            blocks_of(frames, asked.spec, membrane=entry.metadata.get("kind") == "bilayer"),
             *mobility,
         )
-
-
-def _named_like(samples: xr.Dataset, reference: xr.Dataset) -> xr.Dataset:
-    """Return samples whose particles and molecules have the names of the reference."""
-    names = ("name", "residue", "residue_id", "molecule", "molecule_kind")
-    return samples.assign_coords({name: reference[name].variable for name in names if name in reference.coords})
 
 
 def _asked_of(asked: _Asked, reference: _Reference, name: str) -> tuple[dict[str, xr.DataArray], list[Observable]]:
     """Sample a model at a reference; return its distributions per replica, and what else it gives."""
     model = asked.models[name]
-    samples = _samples(model, reference.start, reference.start, asked.file, reference.temperature)
-    samples = _named_like(samples, reference.frames)
-    found = [of_pressure(reference.name, name, samples, reference.barostat)]
+    free = reference.bilayer and asked.file.validation.area == "free"
+    samples = _samples(model, reference.start, reference.start, asked.file, reference.temperature, free_area=free)
+    found = [of_pressure(reference.name, name, samples, reference.barostat, plane=reference.bilayer)]
     if reference.bilayer:
         found += of_membrane(reference.name, name, samples, reference.frames)
     if reference.mobility is None:
@@ -218,7 +213,6 @@ def _asked_of(asked: _Asked, reference: _Reference, name: str) -> tuple[dict[str
         moved = _samples(
             model, last_frames(samples), reference.start, asked.file, reference.temperature, friction=False
         )
-        moved = _named_like(moved, reference.frames)
         found += mobility_of(reference.name, name, moved, reference.mobility)
     return of_replicas(samples, asked.spec, reference.blocks), found
 
@@ -232,14 +226,14 @@ def _members(split: Split, on: PartName, catalog: Catalog) -> tuple[Member, ...]
     return members_of(selections[on], catalog)
 
 
-def _models(folder: Path, file: FitFile) -> dict[str, Mapping[str, Table] | _Network]:
+def _models(folder: Path, file: FitFile) -> dict[str, Tables | _Network]:
     """Return the models of a fit: tables, or a network of atoms."""
-    models: dict[str, Mapping[str, Table] | _Network] = {}
+    models: dict[str, Tables | _Network] = {}
     if file.potential.kind == "atomic":
         from cgstore.learn.atomic_files import read_network  # nothing else here needs torch
 
         models["network"] = read_network(folder / "weights.npz")
-    curves = [str(name) for name in read_curves(folder / "potential.nc")["curve"].values]
+    curves = [str(name) for name in read_curves(folder / FILE)["curve"].values]
     return models | {name: read_tables(folder, name) for name in curves if name != PAIR_PART}
 
 
@@ -250,19 +244,22 @@ def _start(catalog: Catalog, member: Member, file: FitFile) -> xr.Dataset:
 
 
 def _samples(
-    model: Mapping[str, Table] | _Network,
+    model: Tables | _Network,
     start: xr.Dataset,
     boxes: xr.Dataset,
     file: FitFile,
     temperature: float,
     *,
     friction: bool = True,
+    free_area: bool = False,
 ) -> xr.Dataset:
     """Sample a model at a state point; every model gets the same starting frames and random numbers."""
     asked = file.validation
     sampling = replace(file.sampling.sampling(), equilibrate=asked.equilibrate, duration=asked.duration)
     options = asdict(sampling) if friction else asdict(sampling) | {"friction": 0.0, "coupling": _COUPLING}
-    told = model if isinstance(model, Mapping) else model.under(inputs_of(boxes, temperature))
+    if free_area:
+        options |= {"pressure": 0.0, "membrane": "area"}
+    told = model if isinstance(model, Mapping | Molecular) else model.under(inputs_of(boxes, temperature))
     return sample(told, start, temperature=temperature, seed=file.seed, **options)
 
 

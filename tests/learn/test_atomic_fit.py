@@ -15,8 +15,10 @@ from cgstore.learn.angular import Angular
 from cgstore.learn.atomic_files import network_arrays, read_network
 from cgstore.learn.descriptors import Radial
 from cgstore.learn.fit import train
-from cgstore.learn.folder import read_curves, read_tables
+from cgstore.learn.folder import read_curves
 from cgstore.learn.loader import Loader
+from cgstore.learn.potential_file import read_tables
+from cgstore.learn.references import state_points
 from cgstore.learn.validation import validate
 
 CHANGES = {
@@ -127,7 +129,7 @@ def test_density_is_told_and_what_pair_networks_do_not_have_is_refused(liquid, t
     file = _fit_file(liquid, tmp_path, **{'["temperature"]': '["temperature", "density"]'})
     parts = fit.gather(file, store=liquid.store)
     loader = Loader(parts.catalog, parts.split.train, batch_size=1)
-    points = fit._state_points(parts, loader)
+    points = state_points(parts.file, parts.spec, parts.catalog, loader)
     density = 64 / 1.88**3
     assert [point.inputs["density"] for point in points] == pytest.approx([density] * 2, rel=1e-4)
     model = beginning.model_of(parts.file, points, loader.types)

@@ -17,9 +17,10 @@ from cgstore.features import kept
 from cgstore.frames import Frames
 from cgstore.learn import Loader, feature_keys, fit
 from cgstore.learn.fit import train
-from cgstore.learn.folder import UNFINISHED, read_lock, read_tables, stage_of
+from cgstore.learn.folder import UNFINISHED, read_lock, stage_of
 from cgstore.learn.liquid.settings import is_liquid_fit
 from cgstore.learn.log import Log
+from cgstore.learn.potential_file import read_tables
 from cgstore.learn.settings import FitFile
 from cgstore.learn.validation import validate
 from cgstore.splits.split import Split, freeze

@@ -17,7 +17,7 @@ from cgstore.learn.angular import Angular
 from cgstore.learn.atomic import AtomicNetwork
 from cgstore.learn.descriptors import Radial
 from cgstore.learn.fit import train
-from cgstore.learn.folder import read_curves, read_tables
+from cgstore.learn.folder import read_curves
 from cgstore.learn.force_matching import (
     ForcePlace,
     force_error,
@@ -29,6 +29,7 @@ from cgstore.learn.force_matching import (
 from cgstore.learn.interactions import interaction_of
 from cgstore.learn.loader import Loader
 from cgstore.learn.potential import PairNetwork, Prior
+from cgstore.learn.potential_file import read_tables
 from cgstore.learn.sampler import sample
 from cgstore.report.fits import fit_card
 from cgstore.schema import topology_of

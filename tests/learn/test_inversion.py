@@ -12,8 +12,8 @@ from cgstore.errors import InputError, PhysicsError
 from cgstore.frames import Frames
 from cgstore.inverse.mean_force import potential_of_mean_force
 from cgstore.learn.fit import gather, train
-from cgstore.learn.folder import read_tables
 from cgstore.learn.inversion import invert
+from cgstore.learn.potential_file import read_tables
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import Sampling
 from cgstore.tables import Table, interpolate, table_of

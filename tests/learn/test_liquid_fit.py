@@ -121,7 +121,7 @@ def test_the_fit_that_is_shipped_is_sound():
     assert about["split_digest"] == split.digest
 
 
-def test_wrong_files_are_refused(gases, files, tmp_path):
+def test_wrong_files_are_refused(gases, fitted, tmp_path):
     (tmp_path / "split.toml").write_text(SPLIT.replace("[[validation]]", "[[heldout]]"))
     (tmp_path / "fit.toml").write_text(FIT)
     with pytest.raises(InputError, match="no validation part"):
@@ -129,4 +129,4 @@ def test_wrong_files_are_refused(gases, files, tmp_path):
     (tmp_path / "fit.toml").write_text(FIT.replace("epochs = 3", "epochs = 4"))
     (tmp_path / "split.toml").write_text(SPLIT)
     with pytest.raises(InputError, match="holds another fit"):
-        train_liquid(tmp_path / "fit.toml", store=gases, out=files / "fit")
+        train_liquid(tmp_path / "fit.toml", store=gases, out=fitted)

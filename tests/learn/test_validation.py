@@ -16,7 +16,8 @@ from cgstore.errors import InputError, IntegrityError
 from cgstore.frames import Frames
 from cgstore.learn import feature_keys
 from cgstore.learn.comparison import highest_peak, jackknife
-from cgstore.learn.folder import UNFINISHED, write_tables
+from cgstore.learn.folder import UNFINISHED
+from cgstore.learn.potential_file import write_tables
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import FitFile
 from cgstore.learn.trainset import FILE as TRAINSET
