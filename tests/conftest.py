@@ -1,7 +1,9 @@
 """What all tests share."""
 
+import hashlib
 import os
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -15,7 +17,7 @@ from hypothesis import settings
 from cgstore.documents import digest
 from cgstore.frames import Frames
 from cgstore.store.integrity import Manifest, version_folder
-from cgstore.store.layout import FORMAT
+from cgstore.store.layout import FORMAT, chunk_frames, longest_block, shard_frames
 from cgstore.store.manifests import write_sealed
 from cgstore.store.versions import stage
 from cgstore.topology import Topology
@@ -34,7 +36,27 @@ def _doctest_names(doctest_namespace: dict[str, object]) -> None:
 
 
 @pytest.fixture(scope="session")
-def add_dataset() -> Callable[..., Manifest]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Give a function that makes a folder; one that was made of the same before, for another test, is copied."""
+    made: dict[str, tuple[Path, Any]] = {}
+
+    def make(folder: Path, build: Callable[[], Any], *made_of: object) -> Any:
+        parts = [part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode() for part in made_of]
+        key = hashlib.sha256(b"\0".join(parts)).hexdigest()
+        if folder.exists():
+            return build()
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("made"), build()
+            shutil.copytree(folder, made[key][0], dirs_exist_ok=True)
+        else:
+            shutil.copytree(made[key][0], folder)
+        return made[key][1]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def add_dataset(once: Callable[..., Any]) -> Callable[..., Manifest]:
     """Give a function that publishes a small dataset: particles that diffuse in a box of 3 nm, or that are put."""
 
     def add(
@@ -59,10 +81,16 @@ def add_dataset() -> Callable[..., Manifest]:
         )
         system, run, level = name.split("/")
         known = {"kind": "liquid", "system": system, "run": run, "level": level, **attrs}
-        with stage(store / name, base=None) as staged:
-            staged.create(_beads(particles), data, precision=0.001, attrs=known)
-            staged.append(data)
-            return staged.publish()
+
+        def publish() -> Manifest:
+            with stage(store / name, base=None) as staged:
+                staged.create(_beads(particles), data, precision=0.001, attrs=known)
+                staged.append(data)
+                return staged.publish()
+
+        chunk = chunk_frames(particles)  # tests make them small
+        sizes = chunk, shard_frames(particles, chunk), longest_block(particles, chunk)
+        return once(store / name, publish, name, sizes, position.shape, position, known)
 
     return add
 

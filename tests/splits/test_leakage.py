@@ -31,7 +31,7 @@ def topology() -> Topology:
     return Topology(name, name, name, number, number, name, np.ones(PARTICLES), np.zeros(PARTICLES), **none)
 
 
-def put(store: Path, name: str, position: np.ndarray, *, precision: float | None = 0.001, source="", **attrs) -> None:
+def publish(store: Path, name: str, position: np.ndarray, *, precision: float | None, source: str, **attrs) -> None:
     system, run, level = name.split("/")
     frames = len(position)
     box = np.tile(np.eye(3, dtype=np.float32) * EDGE, (frames, 1, 1))
@@ -42,6 +42,17 @@ def put(store: Path, name: str, position: np.ndarray, *, precision: float | None
         staged.create(topology(), data, precision=precision, attrs=known)
         staged.append(data)
         staged.publish()
+
+
+@pytest.fixture
+def put(once):
+    """Give a function that publishes a dataset."""
+
+    def put(store: Path, name: str, position: np.ndarray, *, precision: float | None = 0.001, source="", **attrs):
+        about = {"precision": precision, "source": source, **attrs}
+        once(store / name, lambda: publish(store, name, position, **about), name, position.shape, position, about)
+
+    return put
 
 
 SPLIT = {"train": [{"dataset": "a/*"}], "heldout": [{"dataset": "b/*"}]}
@@ -61,18 +72,18 @@ def _no_promise(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, put):
     put(tmp_path, "a/r1/cg", walk(1))
     return tmp_path
 
 
-def test_different_data_do_not_leak(store):
+def test_different_data_do_not_leak(store, put):
     put(store, "b/r1/cg", walk(2))
     found = report(store, deep=True)
     assert (found.leaks, found.warnings) == ((), ())
 
 
-def test_the_same_run_at_another_level_leaks(store):
+def test_the_same_run_at_another_level_leaks(store, put):
     put(store, "a/r1/atoms", walk(3))
     tables = {"train": [{"dataset": "a/r1/cg"}], "heldout": [{"dataset": "a/r1/atoms"}]}
     (leak,) = report(store, tables).leaks
@@ -89,7 +100,7 @@ def test_blocks_that_overlap_or_are_too_near_leak(store, stop, start, gap, leaks
     assert kinds(store, tables) == ["same run"] * leaks
 
 
-def slow(store) -> float:
+def slow(store, put) -> float:
     """Add a run of slow particles with kept distributions; return its correlation time."""
     put(store, "slow/r1/cg", walk(5, frames=600, step=0.02))
     entry = open_catalog(store)["slow/r1/cg"]
@@ -97,9 +108,9 @@ def slow(store) -> float:
     return float(np.nanmax(tree["rdf"]["correlation_time"].values))
 
 
-def test_a_gap_in_correlation_times_is_that_of_the_kept_statistics(store):
+def test_a_gap_in_correlation_times_is_that_of_the_kept_statistics(store, put):
     tables = {"blocks": {"dataset": "slow/*", "train": 0.5, "heldout": 0.5}, "gap": "2 correlation times"}
-    time = slow(store)
+    time = slow(store, put)
     split, catalog = Split.from_dict(tables), open_catalog(store)
     (train,), (heldout,) = (members_of(part, catalog) for part in (split.train, split.heldout))
     assert heldout.start - train.stop == pytest.approx(2 * time)
@@ -115,8 +126,8 @@ def test_a_gap_in_correlation_times_that_nobody_measured_is_an_error(store):
         report(store, tables)
 
 
-def test_kept_results_of_other_frames_do_not_count(store):
-    slow(store)
+def test_kept_results_of_other_frames_do_not_count(store, put):
+    slow(store, put)
     with stage(store / "slow/r1/cg", base=1) as staged:
         box = np.eye(3, dtype=np.float32)[None] * EDGE
         staged.append(Frames(walk(9)[:1].astype(np.float32), np.array([1e4]), np.array([600]), box=box))
@@ -132,22 +143,22 @@ def test_the_slowest_quantity_makes_the_gap(monkeypatch):
     assert gaps.gap_of(Gap(None, 3.0, "rdf"), None) == 30.0
 
 
-def test_a_gap_shorter_than_the_kept_correlation_time_leaks(store):
+def test_a_gap_shorter_than_the_kept_correlation_time_leaks(store, put):
     tables = {"blocks": {"dataset": "slow/*", "train": 0.5, "heldout": 0.5}, "gap": "4 ps"}
-    time = slow(store)
+    time = slow(store, put)
     assert time > 8.0
     (leak,) = report(store, tables).leaks
     assert f"less than the correlation time of rdf, {time:g} ps" in leak.says
 
 
-def test_the_same_source_file_leaks(store):
+def test_the_same_source_file_leaks(store, put):
     put(store, "b/r1/cg", walk(2), source="a/r1/cg")
     (leak,) = report(store).leaks
     assert (leak.kind, leak.parts, leak.datasets) == ("same source file", ("train", "heldout"), ("a/r1/cg", "b/r1/cg"))
 
 
 @pytest.mark.parametrize("copied", [1, 5])
-def test_a_few_copied_frames_leak_wherever_they_are(store, copied):
+def test_a_few_copied_frames_leak_wherever_they_are(store, copied, put):
     position = walk(2)
     position[31 : 31 + copied] = walk(1)[7 : 7 + copied]
     put(store, "b/r1/cg", position)
@@ -156,7 +167,7 @@ def test_a_few_copied_frames_leak_wherever_they_are(store, copied):
     assert leak.says == f"{copied} frame{'s have' if copied > 1 else ' has'} the same content"
 
 
-def test_a_frame_repeated_at_another_time_of_the_run_leaks(store):
+def test_a_frame_repeated_at_another_time_of_the_run_leaks(store, put):
     position = walk(4)
     position[50] = position[5]
     position[52:] = position[52]  # many times in one part alone
@@ -166,7 +177,7 @@ def test_a_frame_repeated_at_another_time_of_the_run_leaks(store):
     assert (leak.kind, leak.says) == ("same frames", "1 frame has the same content")
 
 
-def test_a_frame_that_three_parts_have_leaks_between_all_of_them(store):
+def test_a_frame_that_three_parts_have_leaks_between_all_of_them(store, put):
     put(store, "b/r1/cg", np.concatenate([walk(1)[:1], walk(2)]))
     put(store, "c/r1/cg", np.concatenate([walk(3), walk(1)[:1]]))
     tables = {**SPLIT, "validation": [{"dataset": "c/*"}]}
@@ -177,7 +188,7 @@ def test_a_frame_that_three_parts_have_leaks_between_all_of_them(store):
 
 @pytest.mark.parametrize("precision", [0.01, None])
 @pytest.mark.parametrize("moved", [0.0, 0.7])
-def test_copies_in_another_precision_are_found_when_positions_are_read(store, precision, moved):
+def test_copies_in_another_precision_are_found_when_positions_are_read(store, precision, moved, put):
     position = walk(2)
     position[10:14] = (walk(1)[20:24] + moved) % EDGE  # moved and wrapped
     put(store, "b/r1/cg", position, precision=precision)
@@ -187,7 +198,7 @@ def test_copies_in_another_precision_are_found_when_positions_are_read(store, pr
     assert leak.says.startswith("4 frames agree")
 
 
-def test_copies_without_any_grid_are_found(tmp_path):
+def test_copies_without_any_grid_are_found(tmp_path, put):
     one, two = walk(1), walk(2)
     two[10:14] = (one[20:24] + 0.7) % EDGE
     for name, position in (("a/r1/cg", one), ("b/r1/cg", two)):
@@ -196,7 +207,7 @@ def test_copies_without_any_grid_are_found(tmp_path):
     assert kinds(tmp_path, deep=True) == ["copied frames"]
 
 
-def test_rigid_particles_are_not_taken_for_copies(store):
+def test_rigid_particles_are_not_taken_for_copies(store, put):
     lattice = walk(1, frames=1)
     for seed, name in enumerate(("a2/r1/cg", "b/r1/cg")):
         noise = np.random.default_rng(seed).normal(0, 0.002, (FRAMES, PARTICLES, 3))
@@ -205,7 +216,7 @@ def test_rigid_particles_are_not_taken_for_copies(store):
 
 
 @pytest.mark.parametrize("other", [{"temperature": 301.0}, {"temperature": 300.0, "composition": {"W": 2000}}])
-def test_nearly_the_same_state_point_is_a_warning(tmp_path, other):
+def test_nearly_the_same_state_point_is_a_warning(tmp_path, other, put):
     put(tmp_path, "a/r1/cg", walk(1), temperature=300.0, composition={"W": 1000})
     put(tmp_path, "b/r1/cg", walk(2), **{"composition": {"W": 1000}, **other})
     found = report(tmp_path)
@@ -229,7 +240,7 @@ def test_what_differs_in_species_amounts_state_or_parameters_is_not_near():
     assert pairs == [(0, n) for n in range(1, len(near) + 1)]
 
 
-def test_a_block_without_frames_is_a_warning(store):
+def test_a_block_without_frames_is_a_warning(store, put):
     put(store, "b/r1/cg", walk(2))
     tables = {**SPLIT, "heldout": [{"dataset": "b/*", "start": "1 us"}]}
     found = report(store, tables)
