@@ -94,6 +94,7 @@ def draw(
         target=torch.from_numpy(point.target),
         sigma=torch.from_numpy(point.scale),
         pressure=_stretched(model, point, samples),
+        replicas=1 if point.pressure is None else start.sizes["frame"],
     )
     last = samples.isel(frame=np.flatnonzero(np.diff(samples["replica"].values, append=-1)))
     return ensemble, start.assign(position=start["position"].copy(data=last["position"].values))

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 import torch
 
 from cgstore.learn.newton import damped_step, dual_steps, flatten, unflatten
-from cgstore.learn.reweighting import Ensemble, Response, curvature, frame_slopes, gradient, pressure_slope, respond
+from cgstore.learn.reweighting import (
+    Ensemble,
+    Response,
+    centred,
+    curvature,
+    frame_slopes,
+    gradient,
+    pressure_slope,
+    respond,
+)
 from cgstore.learn.settings import Training
 
 __all__ = ["Memory", "begin_memory", "move", "set_parameters"]
@@ -81,10 +90,11 @@ def _by_frames(
     rows, rest = [], []
     for ensemble, response in zip(ensembles, responses, strict=True):
         slopes = frame_slopes(model, ensemble)
-        centred = slopes - response.weight @ slopes
-        deviation = (ensemble.g - response.g) / ensemble.sigma
+        deviation = centred(ensemble, response, ensemble.g) / ensemble.sigma
         scale = (2.0 / len(response.g)) ** 0.5
-        rows.append(-ensemble.beta * scale * (response.weight[:, None] * deviation).T @ centred)
+        rows.append(
+            -ensemble.beta * scale * (response.weight[:, None] * deviation).T @ centred(ensemble, response, slopes)
+        )
         rest.append(scale * (response.g - ensemble.target) / ensemble.sigma)
         if ensemble.pressure is not None:
             goal, scale = ensemble.pressure.goal, 2.0**0.5 / ensemble.pressure.goal.error

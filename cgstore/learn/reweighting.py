@@ -3,6 +3,8 @@
 With l = dL/d<g> and s_f = l · (g_f − <g>) the gradient of the loss is −β d/dθ Σ_f w_f s_f E_θ(x_f): the scores add up
 to zero, so the covariance is centred by construction, and one backward pass gives it for any network. A pressure, where
 one is asked for, answers twice: d<P>/dθ = <∂P/∂θ> − β (<P ∂E> − <P><∂E>), because frames and their pressures change.
+Replicas in boxes of different volume are then reweighted each by itself. Together, weight would go over from dense to
+dilute boxes, which the sampler never does, and the pressure is what differs most between them.
 
 Lyubartsev & Laaksonen 1995, doi:10.1103/PhysRevE.52.3730, for the response of averages to a potential; Ivanov,
 Posysoev & Lyubartsev 2023, doi:10.1021/acs.jctc.3c00516, for networks. The gradient printed and released with the
@@ -21,6 +23,7 @@ from cgstore.learn.pressure import Stretched, part_of, pressures
 __all__ = [
     "Ensemble",
     "Response",
+    "centred",
     "curvature",
     "effective_sample_size",
     "frame_slopes",
@@ -43,6 +46,7 @@ class Ensemble:
     target: torch.Tensor  # (value,)
     sigma: torch.Tensor  # (value,)
     pressure: Stretched | None = None  # where the pressure is to be matched as well
+    replicas: int = 1  # equal parts of the frames, one after another, each reweighted by itself
 
 
 class Response(NamedTuple):
@@ -80,7 +84,7 @@ def respond(model: torch.nn.Module, ensemble: Ensemble) -> Response:
     """
     with torch.no_grad():
         energy = model(ensemble.described)
-    weight = torch.softmax(-ensemble.beta * (energy - ensemble.energy), dim=0)
+    weight = _weights(ensemble, energy)
     g = weight @ ensemble.g
     deviation = (g - ensemble.target) / ensemble.sigma
     slope = 2.0 * deviation / ensemble.sigma / len(deviation)
@@ -91,6 +95,24 @@ def respond(model: torch.nn.Module, ensemble: Ensemble) -> Response:
         response = response._replace(pressure=pressures(model, ensemble.pressure))
     goal = ensemble.pressure.goal
     return response._replace(loss=response.loss + ((response.mean_pressure - goal.value) / goal.error) ** 2)
+
+
+def _weights(ensemble: Ensemble, energy: torch.Tensor) -> torch.Tensor:
+    """Return the weights of frames (frame,) under other energies, of sum 1."""
+    exponent = -ensemble.beta * (energy - ensemble.energy)
+    if ensemble.replicas == 1:
+        return torch.softmax(exponent, dim=0)
+    return torch.softmax(exponent.reshape(ensemble.replicas, -1), dim=1).reshape(-1) / ensemble.replicas
+
+
+def centred(ensemble: Ensemble, response: Response, values: torch.Tensor) -> torch.Tensor:
+    """Return the deviation of values (frame, …) from their mean, that of each replica where these are by themselves."""
+    if ensemble.replicas == 1:
+        return values - response.weight @ values
+    weight = response.weight.reshape(ensemble.replicas, -1) * ensemble.replicas
+    parts = values.reshape(*weight.shape, *values.shape[1:])
+    mean = torch.einsum("rf,rf...->r...", weight, parts)
+    return (parts - mean[:, None]).reshape(values.shape)
 
 
 def gradient(model: torch.nn.Module, ensembles: Sequence[Ensemble], responses: Sequence[Response]) -> torch.Tensor:
@@ -124,11 +146,11 @@ def _pull(
     model: torch.nn.Module, ensemble: Ensemble, response: Response, slope: torch.Tensor, steepness: float
 ) -> torch.Tensor:
     """Return the scalar whose gradient is slope · d<g>/dθ + steepness · d<P>/dθ; its value has no meaning."""
-    score = (ensemble.g - response.g) @ slope  # (frame,); Σ w s = 0, whatever the slope
+    score = centred(ensemble, response, ensemble.g) @ slope  # (frame,); Σ w s = 0, whatever the slope
     energy: torch.Tensor = model(ensemble.described)
     if ensemble.pressure is None or response.pressure is None:
         return -ensemble.beta * ((response.weight * score) @ energy)
-    score = score + steepness * (response.pressure - response.mean_pressure)
+    score = score + steepness * centred(ensemble, response, response.pressure)
     directly = response.weight @ pressures(model, ensemble.pressure)
     return steepness * directly - ensemble.beta * ((response.weight * score) @ energy)
 
@@ -146,11 +168,11 @@ def curvature(
     pulled = []
     for ensemble, response in zip(ensembles, responses, strict=True):
         change = _along(model(ensemble.described), parameters, along)
-        shift = -ensemble.beta * ((response.weight * change) @ (ensemble.g - response.g))  # J v
+        shift = -ensemble.beta * ((response.weight * change) @ centred(ensemble, response, ensemble.g))  # J v
         slope, steepness = 2.0 * shift / ensemble.sigma**2 / len(shift), 0.0
         if ensemble.pressure is not None and response.pressure is not None:
             directly = _along(pressures(model, ensemble.pressure), parameters, along)
-            raised = directly - ensemble.beta * change * (response.pressure - response.mean_pressure)
+            raised = directly - ensemble.beta * change * centred(ensemble, response, response.pressure)
             steepness = 2.0 * float(response.weight @ raised) / ensemble.pressure.goal.error**2
         pulled.append(_pull(model, ensemble, response, slope, steepness))
     return flatten(torch.autograd.grad(torch.stack(pulled).sum(), parameters))
@@ -191,7 +213,7 @@ def pressure_slope(
     assert ensemble.pressure is not None
     assert response.pressure is not None
     parameters, weight = list(model.parameters()), response.weight
-    found = -ensemble.beta * (weight * (response.pressure - response.mean_pressure)) @ slopes
+    found = -ensemble.beta * (weight * centred(ensemble, response, response.pressure)) @ slopes
     for first in range(0, len(weight), _TOGETHER):
         few = slice(first, first + _TOGETHER)
         directly = weight[few] @ pressures(model, ensemble.pressure.part(few))

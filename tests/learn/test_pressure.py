@@ -21,7 +21,7 @@ from cgstore.learn.moves import begin_memory, move
 from cgstore.learn.newton import damped_step, dual_steps, flatten
 from cgstore.learn.potential import PairNetwork, Prior
 from cgstore.learn.pressure import PressureGoal, pressures, stretch
-from cgstore.learn.reweighting import Ensemble, curvature, frame_slopes, gradient, pressure_slope, respond
+from cgstore.learn.reweighting import Ensemble, centred, curvature, frame_slopes, gradient, pressure_slope, respond
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import Sampling, Training, TrainingTable
 from cgstore.learn.structural import train_structure
@@ -70,7 +70,7 @@ def stretched(model, ds, goal=GOAL, thermal=1.0 / BETA):
     return stretch(describe, ds["position"].values, ds["box"].values, thermal=thermal, goal=goal)
 
 
-def ensemble_of(model, ds, *, weighted=True, seed=0, plane=False):
+def ensemble_of(model, ds, *, weighted=True, seed=0, plane=False, replicas=1):
     """Frames with targets, drawn under other parameters than those that the model has now."""
     rng = np.random.default_rng(seed)
     described, g = measure(model, ds, width=0.05, bins=10, first=0.2)
@@ -83,13 +83,18 @@ def ensemble_of(model, ds, *, weighted=True, seed=0, plane=False):
     near = float(pressures(model, frames).detach().mean())
     frames = stretched(model, ds, PressureGoal(near - 40.0, 30.0, plane))
     sigma = torch.from_numpy(rng.uniform(0.05, 0.3, len(target)))
-    return Ensemble(BETA, described, energy, values, target, sigma, frames)
+    return Ensemble(BETA, described, energy, values, target, sigma, frames, replicas)
+
+
+def factors(model, ensemble):
+    """The weights of frames, of the same sum for each replica."""
+    change = -ensemble.beta * (model(ensemble.described) - ensemble.energy)
+    return torch.cat([torch.softmax(part, dim=0) for part in change.chunk(ensemble.replicas)]) / ensemble.replicas
 
 
 def loss_by_definition(model, ensemble):
     """The loss of the reweighted averages, in one differentiable expression."""
-    factor = torch.softmax(-ensemble.beta * (model(ensemble.described) - ensemble.energy), dim=0)
-    frames = ensemble.pressure
+    factor, frames = factors(model, ensemble), ensemble.pressure
     gain = (model(frames.larger) - model(frames.smaller)) / frames.change
     pressure = factor @ (frames.ideal - BAR * gain)
     structure = (((factor @ ensemble.g - ensemble.target) / ensemble.sigma) ** 2).mean()
@@ -140,11 +145,12 @@ def test_a_box_that_holds_the_cutoff_only_before_it_shrinks_is_refused():
         stretched(model, ds)
 
 
-@pytest.mark.parametrize("plane", [False, True])
+@pytest.mark.parametrize(("plane", "replicas"), [(False, 1), (True, 1), (False, 4)])
 @pytest.mark.parametrize("kind", ["pair", "atomic"])
-def test_the_gradient_is_the_finite_difference_of_the_reweighted_loss(kind, plane):
+def test_the_gradient_is_the_finite_difference_of_the_reweighted_loss(kind, plane, replicas):
     model = network(kind)
-    ensemble = ensemble_of(model, gas(40), plane=plane)
+    ensemble = ensemble_of(model, gas(40), plane=plane, replicas=replicas)
+    assert respond(model, ensemble).loss == pytest.approx(float(loss_by_definition(model, ensemble).detach()))
     assert respond(model, ensemble).effective < 0.9
     found = gradient(model, [ensemble], [respond(model, ensemble)])
     parameters, h = list(model.parameters()), 1e-3
@@ -160,6 +166,16 @@ def test_the_gradient_is_the_finite_difference_of_the_reweighted_loss(kind, plan
                 f[k] = float(loss_by_definition(model, ensemble))
         slope = (f[-2] - 8 * f[-1] + 8 * f[1] - f[2]) / (12 * h)
         assert float(0.1 * found @ flatten(ways)) == pytest.approx(slope, rel=1e-5)
+
+
+def test_replicas_by_themselves_keep_their_weight():
+    model = network("pair")
+    ensemble = ensemble_of(model, gas(40), replicas=4)
+    response = respond(model, ensemble)
+    np.testing.assert_allclose(response.weight.reshape(4, 10).sum(1), 0.25)
+    assert response.effective < 0.95
+    rest = response.weight[:, None] * centred(ensemble, response, ensemble.g)
+    np.testing.assert_allclose(rest.reshape(4, 10, -1).sum(1), 0.0, atol=1e-12)
 
 
 def test_the_gradient_is_that_of_the_exact_averages_of_an_enumerated_system():
@@ -185,21 +201,22 @@ def test_the_gradient_is_that_of_the_exact_averages_of_an_enumerated_system():
     torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-9 * float(exact.abs().max()))
 
 
+@pytest.mark.parametrize("replicas", [1, 3])
 @pytest.mark.parametrize("kind", ["pair", "atomic"])
-def test_slopes_of_frames_and_products_with_the_curvature_give_the_same_step(kind):
+def test_slopes_of_frames_and_products_with_the_curvature_give_the_same_step(kind, replicas):
     model = network(kind)
-    ensemble = ensemble_of(model, gas(30))
+    ensemble = ensemble_of(model, gas(30), replicas=replicas)
     response, goal = respond(model, ensemble), ensemble.pressure.goal
     slopes = frame_slopes(model, ensemble)
     steep = pressure_slope(model, ensemble, response, slopes)
-    factor = torch.softmax(-BETA * (model(ensemble.described) - ensemble.energy), dim=0)
     parameters = list(model.parameters())
-    exact = flatten(torch.autograd.grad(factor @ pressures(model, ensemble.pressure), parameters))
+    mean = factors(model, ensemble) @ pressures(model, ensemble.pressure)
+    exact = flatten(torch.autograd.grad(mean, parameters))
     torch.testing.assert_close(steep, exact, rtol=1e-9, atol=1e-9 * float(exact.abs().max()))
 
     scale = (2.0 / len(response.g)) ** 0.5
-    deviation = (ensemble.g - response.g) / ensemble.sigma
-    structure = -BETA * scale * (response.weight[:, None] * deviation).T @ (slopes - response.weight @ slopes)
+    deviation = centred(ensemble, response, ensemble.g) / ensemble.sigma
+    structure = -BETA * scale * (response.weight[:, None] * deviation).T @ slopes
     jacobian = torch.cat([structure, 2**0.5 / goal.error * steep[None]])
     rest = torch.cat(
         [
