@@ -1,15 +1,16 @@
-"""A model of DMPC without solvent, ten beads for a lipid, found by inversion of the shipped atomistic run.
+"""What a trained potential of a bilayer does for long: a million steps with a free area, and how fast its lipids move.
 
-    python benchmarks/bilayer.py OUT            # all of it; what is in OUT already is not done again
-    python benchmarks/bilayer.py OUT --stage report
+    cgstore train catalogs/fits/dmpc.toml -o fits/dmpc
+    cgstore validate fits/dmpc
+    python benchmarks/bilayer.py fits/dmpc           # all stages; what is in the folder already is not done again
+    python benchmarks/bilayer.py fits/dmpc --stage report
 
-The first half of the atomistic run is the reference, the second half is held out. At the fixed box of the first half
-iterative Boltzmann inversion (stage ibi) corrects the potentials of mean force of pairs, bonds, angles and dihedrals.
-Smaller steps (refined), then inverse Monte Carlo (imc) go on from there and correct the pressure in the plane, too. The
-last model runs a million steps with a free area and without tension (free), and in the fixed box (fixed); that of ibi,
-whose pressure nobody corrected, with a free area (uncorrected). The height of the box is always fixed, because nothing
-is above a bilayer in empty space. Runs are made in pieces, and go on with those there are. Diffusion is asked of a run
-of its own in the fixed box, as long as the atomistic one and without friction (motion).
+Stage `run` moves the model for `--steps` steps at each dataset of the fit, with a free area and without tension, in
+the box and from a frame of the dataset; the height of the box is fixed, because nothing is above a bilayer in empty
+space. It is made in pieces, and goes on with those there are. `motion` asks for diffusion in the plane, of replicas in
+the fixed box, as long as the atomistic run and without friction. `report` prints what the runs say beside the atomistic
+ones, and how far the distributions that were learned from are from those held out: what doing nothing would reach. It
+draws a picture.
 What came out: docs/model-dmpc.md.
 """
 
@@ -22,298 +23,202 @@ import numpy as np
 import xarray as xr
 
 import cgstore
-from cgstore.inverse.deviations import agreement
-from cgstore.learn.inversion import invert
-from cgstore.learn.molecular import Molecular
+from cgstore.averages.spec import load_spec
+from cgstore.learn.comparison import blocks_of, curves_of, of_replicas, rows_of
+from cgstore.learn.potential_file import read_tables
 from cgstore.learn.sampler import sample, starting_frames
-from cgstore.learn.settings import Sampling
-from cgstore.tables import BondedTable, Table
+from cgstore.learn.trainset import TrainingSet
+from cgstore.splits.split import Catalog
 
-TEMPERATURE, CUTOFF, TIME_STEP = 303.0, 1.2, 0.02  # K, nm, ps
-PAIRS = {"r_max": CUTOFF, "bin_width": 0.02, "exclude_bonded": 3}
-TERMS = {"bond_width": 0.005, "bond_max": 0.8, "angle_width": 4.0, "dihedral_width": 8.0}
-SHORT = Sampling(time_step=TIME_STEP, equilibrate=30.0, duration=200.0, every=2.0, threads=1)
-LONG = Sampling(time_step=TIME_STEP, equilibrate=30.0, duration=400.0, every=0.5, threads=1)
+TIME_STEP = 0.02  # ps
 PIECES, FRAMES = 20, 50  # of a run; frames of a piece; the first piece is left out
-RUNS = ("free", "fixed", "uncorrected")
-AFTER = {
-    "refined": "ibi",
-    "imc": "refined",
-    "free": "imc",
-    "fixed": "imc",
-    "uncorrected": "ibi",
-    "motion": "imc",
-}  # whose model
 LAGS = (100.0, 400.0)  # ps, of the line that diffusion is the slope of
-REACH = 3.0  # nm, of profiles
+PAIRS, ANGLES, TYPES = ("PO4-PO4", "NC3-PO4", "CM-CM"), ("CM-CM-CT", "GL-PO4-NC3"), ("NC3", "PO4", "GL", "CM", "CT")
 COLOURS = ("#3b6fb6", "#e0832d", "#7a3fa8", "#1c7a52", "#444444")
-STAGES = ("ibi", "refined", "imc", "free", "fixed", "uncorrected", "motion", "report")
+STAGES = ("run", "motion", "report")
 
 
 def main() -> None:
     """Do what is not yet done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="a folder")
-    parser.add_argument("--stage", choices=STAGES, help="only this one; it needs those before it")
-    parser.add_argument("--archive", default="archive", help="where dmpc_303k lies, the shipped archive by default")
-    parser.add_argument("--steps", type=int, default=1_000_000, help="of the runs of the models")
+    parser.add_argument("fit", type=Path, help="the folder of a finished fit")
+    parser.add_argument("--store", default="store")
+    parser.add_argument("--stage", choices=STAGES, help="only this one")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="of a run")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    ds = atomistic(asked.out / "store", asked.archive)
-    half = ds.sizes["frame"] // 2
-    learnt = ds.isel(frame=slice(half))
+    learned, catalog = TrainingSet.read(asked.fit), cgstore.open_catalog(asked.store)
+    train, *heldout = (used.member.name for part in ("train", "heldout") for used in learned.parts.get(part, ()))
     for stage in STAGES if asked.stage is None else (asked.stage,):
         print(f"== {stage}", flush=True)
-        if stage in ("ibi", "refined", "imc"):
-            found(stage, learnt, asked.out)
-        elif stage in RUNS:
-            moved(stage, learnt, asked.out, asked.steps)
+        if stage == "run":
+            for name in (train, *heldout):
+                moved(asked.fit, catalog, name, asked.steps)
         elif stage == "motion":
-            mobile(ds, asked.out)
+            mobile(asked.fit, catalog, train)
         else:
-            reported(learnt, ds.isel(frame=slice(half, None)), asked.out)
+            reported(asked.fit, catalog, train, heldout)
 
 
-def atomistic(store: Path, archive: str) -> xr.Dataset:
-    """Return the atomistic run as beads."""
-    if not store.exists():
-        cgstore.ingest("ingest/recipes/dmpc_303k.toml", archive=archive, store=store)
-    return cgstore.open_catalog(store)["dmpc_303k/r1/cg"].open().load()
+def folder_of(fit: Path, name: str) -> Path:
+    """Return where the runs at a dataset are kept."""
+    return fit / "runs" / name.split("/")[0]
 
 
-def distributions(ds: xr.Dataset) -> xr.DataTree:
-    """Return what is compared."""
-    bonded = cgstore.bonded(ds, **TERMS)
-    return xr.DataTree.from_dict({"rdf": cgstore.rdf(ds, **PAIRS), "bonded": bonded}).compute()
-
-
-def found(stage: str, learnt: xr.Dataset, out: Path) -> Molecular:
-    """Return the model of a stage of the inversion, from its file if there is one."""
-    path = out / f"{stage}.npz"
-    if path.exists():
-        return loaded(path)
-    cpu = time.process_time()
-    plane = {"pressure": 0.0, "membrane": True}
-    options: dict = {
-        "ibi": {"method": "ibi", "iterations": 10, "sampling": SHORT},
-        "refined": {"method": "ibi", "iterations": 8, "step": 0.25, "sampling": SHORT, **plane},
-        "imc": {"method": "imc", "iterations": 2, "sampling": LONG, **plane},
-    }[stage]
-    before = AFTER.get(stage)
-    begin = starting_frames(learnt, 2)
-    model, history = invert(
-        distributions(learnt),
-        begin,
-        temperature=TEMPERATURE,
-        guess=None if before is None else loaded(out / f"{before}.npz"),
-        seed=STAGES.index(stage) * 100,
-        progress=lambda k, deviation, chi2: print(
-            f"  {stage} {k}: deviation {deviation:.3f}, chi2 {chi2:.1f}", flush=True
-        ),
-        **options,
-    )
-    history.to_zarr(out / f"{stage}.zarr", mode="w", consolidated=False)
-    attrs = {"cpu_s": time.process_time() - cpu, **{k: v for k, v in history.attrs.items()}}
-    (out / f"{stage}.json").write_text(json.dumps(attrs, default=float))
-    saved(model, path)
-    print(f"  {attrs}; pressure {history['pressure'].values.round(0).tolist()} bar", flush=True)
-    return model
-
-
-def moved(stage: str, learnt: xr.Dataset, out: Path, steps: int) -> None:
-    """Run a model in pieces, each from where the last one ended, with new velocities; go on with what there is."""
-    model = loaded(out / f"{AFTER[stage]}.npz")
-    free: dict = {} if stage == "fixed" else {"pressure": 0.0, "membrane": "area"}
-    frames, duration = starting_frames(learnt, 1), steps * TIME_STEP / PIECES
+def moved(fit: Path, catalog: Catalog, name: str, steps: int) -> None:
+    """Run the model in pieces, each from where the last one ended, with new velocities; go on with what there is."""
+    model, folder = read_tables(fit), folder_of(fit, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    frames, duration = starting_frames(catalog[name].open(), 1), steps * TIME_STEP / PIECES
     for piece in range(PIECES):
-        path = out / f"{stage}_{piece:02d}.zarr"
+        path = folder / f"{piece:02d}.zarr"
         if not path.exists():
             cpu = time.process_time()
             run = sample(
                 model,
                 frames,
-                temperature=TEMPERATURE,
+                temperature=catalog[name].metadata["temperature"],
                 time_step=TIME_STEP,
                 equilibrate=0.0,
                 duration=duration,
                 every=duration / FRAMES,
-                seed=100 * STAGES.index(stage) + piece,
+                seed=piece,
                 threads=1,
-                **free,
+                pressure=0.0,
+                membrane="area",
             )
             run = run.drop_vars("velocity").assign_coords(time=run["time"] + piece * duration)
             run.assign_attrs(kind="bilayer").to_zarr(path, mode="w", consolidated=False)
             area = float(np.linalg.det(run["box"].values[:, :2, :2].astype(float)).mean())
-            spent = time.process_time() - cpu
-            print(
-                f"  {stage} piece {piece}: area {area:.3f} nm2, energy {float(run['energy'].mean()):.0f}, {spent:.0f} s"
-            )
+            print(f"  {name} piece {piece}: area {area:.3f} nm2, {time.process_time() - cpu:.0f} s", flush=True)
         frames = xr.open_zarr(path, consolidated=False).isel(frame=[-1]).load()
 
 
-def mobile(ds: xr.Dataset, out: Path) -> None:
-    """Print how fast lipids move in the plane: the whole atomistic run, and replicas of the model without friction."""
-    times, cpu = ds["time"].values, time.process_time()
-    model = loaded(out / f"{AFTER['motion']}.npz")
-    options: dict = {
-        "temperature": TEMPERATURE,
-        "time_step": TIME_STEP,
-        "threads": 1,
-        "seed": 100 * STAGES.index("motion"),
-    }
+def mobile(fit: Path, catalog: Catalog, name: str) -> None:
+    """Print how fast lipids move in the plane: the atomistic run, and three replicas of the model without friction."""
+    ds, model, cpu = catalog[name].open().load(), read_tables(fit), time.process_time()
+    times, temperature = ds["time"].values, catalog[name].metadata["temperature"]
+    options: dict = {"temperature": temperature, "time_step": TIME_STEP, "threads": 1, "seed": 7}
     start = sample(model, starting_frames(ds, 3), equilibrate=0.0, duration=100.0, every=100.0, **options)
-    spacing = float(times[1] - times[0])
     run = sample(
         model,
         start.drop_vars("velocity"),
         equilibrate=10.0,
         duration=float(times[-1] - times[0]),
-        every=spacing,
+        every=float(times[1] - times[0]),
         friction=0.0,
         coupling=1.0,
         **options,
     )
-    msd = {"atomistic": cgstore.mean_squared_displacement(ds, dims="xy").compute()}
-    for number in range(3):
-        one = run.isel(frame=run["replica"].values == number)
-        names = {name: ds[name].variable for name in ("name", "residue", "molecule", "molecule_kind") if name in ds}
-        msd[f"model {number}"] = cgstore.mean_squared_displacement(one.assign_coords(names), dims="xy").compute()
-    found = {name: cgstore.diffusion_coefficient(one, fit=LAGS).compute() for name, one in msd.items()}
-    for name, one in found.items():
+    each = [run.isel(frame=run["replica"].values == number) for number in range(3)]
+    msd = [cgstore.mean_squared_displacement(one, dims="xy").compute() for one in (ds, *each)]
+    found = [cgstore.diffusion_coefficient(one, fit=LAGS).compute() for one in msd]
+    for which, one, far in zip(("atomistic", "model", "model", "model"), found, msd, strict=True):
         value, error = (1e3 * float(one[key][0]) for key in ("diffusion", "diffusion_error"))
-        far = [f"{lag:.0f} ps {float(msd[name]['msd'].interp(lag=lag)[0]):.3f}" for lag in (15.0, 105.0, 375.0)]
-        print(
-            f"  {name}: D in the plane {value:.3f} +- {error:.3f} nm2/ns; displacement squared / nm2: {', '.join(far)}"
-        )
-    each = np.array([float(one["diffusion"][0]) for name, one in found.items() if name != "atomistic"])
-    slow = found["atomistic"]
-    alpha = each.mean() / float(slow["diffusion"][0])
-    parts = each.std(ddof=1) / len(each) ** 0.5 / each.mean(), float(slow["diffusion_error"][0] / slow["diffusion"][0])
-    print(f"  acceleration {alpha:.2f} +- {alpha * float(np.hypot(*parts)):.2f}; {time.process_time() - cpu:.0f} s")
+        squares = [f"{lag:.0f} ps {float(far['msd'].interp(lag=lag)[0]):.3f}" for lag in (15.0, 105.0, 375.0)]
+        print(f"  {which}: D in the plane {value:.4f} +- {error:.4f} nm2/ns; squares / nm2: {', '.join(squares)}")
+    slow, fast = found[0], np.array([float(one["diffusion"][0]) for one in found[1:]])
+    alpha = fast.mean() / float(slow["diffusion"][0])
+    parts = fast.std(ddof=1) / len(fast) ** 0.5 / fast.mean(), float(slow["diffusion_error"][0] / slow["diffusion"][0])
+    print(f"  acceleration {alpha:.1f} +- {alpha * float(np.hypot(*parts)):.1f}; {time.process_time() - cpu:.0f} s")
 
 
-def run_of(stage: str, out: Path) -> xr.Dataset | None:
-    """Return the pieces of a run that there are."""
-    pieces = [xr.open_zarr(path, consolidated=False).load() for path in sorted(out.glob(f"{stage}_*.zarr"))]
-    return xr.concat(pieces, "frame", data_vars="minimal", coords="minimal", compat="override") if pieces else None
+def run_at(fit: Path, name: str) -> xr.Dataset | None:
+    """Return the run at a dataset, less its first piece."""
+    pieces = [xr.open_zarr(path, consolidated=False).load() for path in sorted(folder_of(fit, name).glob("*.zarr"))]
+    if len(pieces) < 2:
+        return None
+    return xr.concat(pieces[1:], "frame", data_vars="minimal", coords="minimal", compat="override")
 
 
-def reported(learnt: xr.Dataset, heldout: xr.Dataset, out: Path) -> None:
-    """Print the reference, its other half and the runs of the models beside each other, and draw them."""
-    runs = {"learnt": learnt, "held out": heldout}
-    for stage in RUNS:
-        run = run_of(stage, out)
+def reported(fit: Path, catalog: Catalog, train: str, heldout: list[str]) -> None:
+    """Print the runs beside the atomistic ones, and what a model that changes nothing would reach; draw."""
+    runs = {}
+    for name in (train, *heldout):
+        shown = {f"{name}, atomistic": catalog[name].open().load()}
+        run = run_at(fit, name)
         if run is not None:
-            runs[stage] = run.isel(frame=slice(FRAMES, None))
-            ends(stage, run)
-    wanted, profile = distributions(heldout), cgstore.density_profile(heldout).compute()
-    for name, ds in runs.items():
-        m, order = cgstore.membrane(ds, temperature=TEMPERATURE).compute(), cgstore.bond_order(ds).compute()
-        print(f"{name}: {ds.sizes['frame']} frames")
-        for what, unit in (("area_per_lipid", "nm2"), ("thickness", "nm"), ("lipids_in_neither", "")):
-            print(f"  {what} {float(m[what]):.4f} +- {float(m[what + '_error']):.4f} {unit}")
-        print(f"  lipids of the leaflets at the end {[float(x[-1]) for x in m['leaflet_lipids_series'].values.T]}")
-        rows = zip(order["bond_kind"].values, order["bond_order"].values, order["bond_order_error"].values, strict=True)
-        print("  P2 " + ", ".join(f"{kind} {value:.3f} +- {error:.3f}" for kind, value, error in rows))
-        if name != "held out":
-            compared(distributions(ds), wanted, cgstore.density_profile(ds).compute(), profile)
-    drawn(runs, out / "model-dmpc.png")
+            shown[f"{name}, model"] = runs[name] = run
+            ends(name, run, catalog[name].metadata["temperature"])
+        for label, ds in shown.items():
+            membrane(label, ds, catalog[name].metadata["temperature"])
+    for name in heldout:
+        unchanged(fit, catalog, train, name)
+        drawn(fit, runs, name)
 
 
-def ends(stage: str, run: xr.Dataset) -> None:
+def ends(name: str, run: xr.Dataset, temperature: float) -> None:
     """Print how a run goes: area, thickness and energy in five parts of it."""
-    m, parts = cgstore.membrane(run, temperature=TEMPERATURE).compute(), 5
+    m = cgstore.membrane(run, temperature=temperature).compute()
     series = {"area": m["area_per_lipid_series"], "thickness": m["thickness_series"], "energy": run["energy"]}
-    for name, values in series.items():
-        means = [float(part.mean()) for part in np.array_split(values.values, parts)]
-        print(f"  {stage}: {name} in {parts} parts " + " ".join(f"{mean:.4g}" for mean in means))
+    for what, values in series.items():
+        means = [f"{float(part.mean()):.4g}" for part in np.array_split(values.values, 5)]
+        print(f"  {name}: {what} in five parts of the run: {', '.join(means)}")
 
 
-def compared(found: xr.DataTree, wanted: xr.DataTree, profile: xr.Dataset, goal: xr.Dataset) -> None:
-    """Print how far distributions and the profile are from those held out: rmsd, chi2 and total variation."""
-    for node, name in (("rdf", "rdf"), ("bonded", "bond"), ("bonded", "angle"), ("bonded", "dihedral")):
-        mine, its = found[node].to_dataset(), wanted[node].to_dataset()
-        rows = agreement(mine, its, kind=name)
-        kind, bin = map(str, its[name].dims)
-        width = float(its[bin][1] - its[bin][0])
-        apart = 0.5 * width * abs(mine[name] - its[name]).sum(bin).values
-        for k, row in enumerate(its[kind].values):
-            apart_of = f", total variation {apart[k]:.3f}" if name != "rdf" else ""
-            print(f"  {name} {row}: rmsd {float(rows['rmsd'][k]):.4f}, chi2 {float(rows['chi2'][k]):.1f}{apart_of}")
-    z = goal["z"].values
-    mine = profile.interp(z=z)
-    near = abs(z) < REACH
-    for row in goal["type"].values:
-        ours, its = (part["profile"].sel(type=row).values[near] for part in (mine, goal))
-        error = np.hypot(*(part["profile_error"].sel(type=row).values[near] for part in (mine, goal)))
-        chi2 = np.nanmean(np.where(error > 0.0, ((ours - its) / error) ** 2, np.nan))
-        rmsd, top = np.sqrt(np.mean((ours - its) ** 2)), its.max()
-        print(f"  profile {row}: rmsd {rmsd:.3f} of a largest density of {top:.2f} /nm3, chi2 {chi2:.1f}")
+def membrane(label: str, ds: xr.Dataset, temperature: float) -> None:
+    """Print area, thickness, lipids in neither leaflet and order of the bonds."""
+    m, order = cgstore.membrane(ds, temperature=temperature).compute(), cgstore.bond_order(ds).compute()
+    print(f"{label}: {ds.sizes['frame']} frames")
+    for what, unit in (("area_per_lipid", "nm2"), ("thickness", "nm"), ("lipids_in_neither", "")):
+        print(f"  {what} {float(m[what]):.4f} +- {float(m[what + '_error']):.4f} {unit}")
+    print(f"  lipids of the leaflets at the end {[float(x[-1]) for x in m['leaflet_lipids_series'].values.T]}")
+    rows = zip(order["bond_kind"].values, order["bond_order"].values, order["bond_order_error"].values, strict=True)
+    print("  P2 " + ", ".join(f"{kind} {value:.3f} +- {error:.3f}" for kind, value, error in rows))
 
 
-def drawn(runs: dict[str, xr.Dataset], path: Path) -> None:
-    """Draw profiles, two g(r), an angle, and the area over time."""
+def unchanged(fit: Path, catalog: Catalog, train: str, heldout: str) -> None:
+    """Print rmsd and total variation of what was learned, four quarters of it, from what was held out."""
+    spec = load_spec(fit / "spec.toml")
+    known, other = (catalog[name].open().load() for name in (heldout, train))
+    quarters = other.assign_coords(replica=("frame", np.arange(other.sizes["frame"]) * 4 // other.sizes["frame"]))
+    blocks = blocks_of(known, spec, membrane=True)
+    found = {"unchanged": of_replicas(quarters, spec, blocks)}
+    temperature = float(catalog[heldout].metadata["temperature"])
+    rows = rows_of(heldout, temperature, blocks, found, curves_of(heldout, blocks, found))
+    validated = json.loads((fit / "validation-heldout.json").read_text())["rows"]
+    print(f"{heldout}: rmsd of g, total variation of the others; {train} as it is, then the models")
+    for row in rows:
+        name = "rmsd" if row.distribution == "rdf" else "total_variation"
+        models = [one for one in validated if (one["distribution"], one["pair"]) == (row.distribution, row.pair)]
+        words = [f"{one['model']} {one[name]:.3f} +- {one[name + '_error']:.3f}" for one in models]
+        here = f"{getattr(row, name):.3f} +- {getattr(row, name + '_error'):.3f}"
+        print(f"  {row.distribution} {row.pair}: {here}; {', '.join(words)}")
+
+
+def drawn(fit: Path, runs: dict[str, xr.Dataset], heldout: str) -> None:
+    """Draw profiles, three g(r) and two angles as held out, of the network and of what it began as, and areas."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    with xr.open_dataset(fit / "validation-heldout.nc", engine="scipy") as file:
+        curves = file.sel(dataset=heldout).load()
     figure, axes = plt.subplots(2, 2, figsize=(9.0, 6.4), layout="constrained")
-    style = {
-        "learnt": ("-", 0.35, 3.0),
-        "held out": ("-", 1.0, 1.2),
-        "fixed": ("--", 1.0, 1.2),
-    }
-    for name, ds in runs.items():
-        line, alpha, width = style.get(name, (":", 1.0, 1.6))
-        look = {"linestyle": line, "alpha": alpha, "linewidth": width}
-        profile, tree = cgstore.density_profile(ds).compute(), distributions(ds)
-        for colour, row in zip(COLOURS, ("NC3", "PO4", "GL", "CM", "CT"), strict=True):
-            label = {"label": row} if name == "held out" else {}
-            axes[0, 0].plot(profile["z"], profile["profile"].sel(type=row), color=colour, **look, **label)
-        for colour, row in zip(COLOURS, ("PO4-PO4", "NC3-PO4", "CM-CM"), strict=False):
-            label = {"label": row} if name == "held out" else {}
-            axes[0, 1].plot(tree["rdf"]["r"], tree["rdf"]["rdf"].sel(pair=row), color=colour, **look, **label)
-        for colour, row in zip(COLOURS, ("CM-CM-CT", "GL-PO4-NC3"), strict=False):
-            kind = row if row in tree["bonded"]["angle_kind"].values else "-".join(row.split("-")[::-1])
-            label = {"label": row} if name == "held out" else {}
-            angle = tree["bonded"]["angle"].sel(angle_kind=kind)
-            axes[1, 0].plot(tree["bonded"]["theta"], angle, color=colour, **look, **label)
-        area = cgstore.membrane(ds, temperature=TEMPERATURE).compute()["area_per_lipid_series"].values
-        axes[1, 1].plot(np.linspace(0.0, 1.0, len(area)), area, label=name, **look | {"linestyle": "-"})
-    titles = (
-        "density / nm⁻³ against z / nm",
-        "g(r) against r / nm",
-        "density of angles / degree⁻¹",
-        "area per lipid / nm²",
+    begun = [name for name in curves["curve"].values.tolist() if name not in ("reference", "network")]
+    looks = {"reference": ("-", 3.0, 0.35), "network": ("-", 1.2, 1.0)} | {name: (":", 1.2, 1.0) for name in begun}
+    panels = (
+        (axes[0, 0], "profile", "type", "z", TYPES, "number density / nm⁻³", "z / nm"),
+        (axes[0, 1], "rdf", "pair", "r", PAIRS, "g(r)", "r / nm"),
+        (axes[1, 0], "angle", "angle_kind", "theta", ANGLES, "density of angles / degree⁻¹", "angle / degree"),
     )
-    for panel, title in zip(axes.ravel(), titles, strict=True):
-        panel.set_title(title, fontsize=9)
+    for panel, kind, dim, bins, names, upright, along in panels:
+        for colour, name in zip(COLOURS, names, strict=False):
+            for curve, (line, width, alpha) in looks.items():
+                value, label = curves[kind].sel({dim: name, "curve": curve}), name if curve == "network" else None
+                panel.plot(curves[bins], value, line, color=colour, linewidth=width, alpha=alpha, label=label)
+        panel.set(xlabel=along, ylabel=upright)
+    axes[0, 0].set_xlim(-3.0, 3.0)
+    for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
+        area = cgstore.membrane(run, temperature=300.0).compute()["area_per_lipid_series"]
+        axes[1, 1].plot(1e-3 * run["time"].values, area, color=colour, linewidth=0.8, label=name.split("/")[0])
+    axes[1, 1].set(xlabel="time / ns", ylabel="area per lipid / nm²")
+    for panel in axes.ravel():
         panel.legend(fontsize=7, frameon=False)
-    axes[0, 0].set_xlim(-REACH, REACH)
-    axes[1, 1].set_xlabel("part of the run")
-    figure.savefig(path, dpi=110)
-
-
-def saved(model: Molecular, path: Path) -> None:
-    """Write the tables of a model."""
-    parts = {"pair": model.pairs, "bond": model.bonds, "angle": model.angles, "dihedral": model.dihedrals}
-    arrays = {}
-    for part, tables in parts.items():
-        for name, table in tables.items():
-            x = table.r if isinstance(table, Table) else table.x
-            arrays[f"{part} {name}"] = np.stack([x, table.energy, table.force])
-    np.savez(path, **arrays)
-
-
-def loaded(path: Path) -> Molecular:
-    """Read the tables of a model."""
-    terms: dict = {"pair": {}, "bond": {}, "angle": {}, "dihedral": {}}
-    with np.load(path) as arrays:
-        for key in arrays.files:
-            part, name = key.split(" ")
-            terms[part][name] = Table(*arrays[key]) if part == "pair" else BondedTable(part, *arrays[key])
-    return Molecular(terms["pair"], terms["bond"], terms["angle"], terms["dihedral"], PAIRS["exclude_bonded"])
+    words = f"{heldout.split('/')[0]}: thick and pale atomistic, held out; thin the network"
+    figure.suptitle(f"{words}; dotted the inversion that it began as", fontsize=9)
+    figure.savefig(fit / "model.png", dpi=110)
+    print(fit / "model.png")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def begin_molecules(
     PhysicsError : a distribution is empty, or does not reach the cutoff; the motion explodes
     """
     asked, pressure = file.potential, file.training.pressure
+    reference = _sampled(reference)
     goal = goal_of(reference, asked.cutoff)
     if not goal.molecular:
         raise InputError(f'{file.name}: found no bonds in the data; kind = "molecular" is for molecules')
@@ -56,3 +57,14 @@ def begin_molecules(
         progress=lambda iteration, deviation, chi2: tell(iteration, asked.start_iterations),
     )
     return model
+
+
+def _sampled(reference: xr.DataTree) -> xr.DataTree:
+    """Return the distributions without the pairs that never came within reach, such as the ends of a stiff chain.
+
+    Nothing is known of them, and they begin without a potential.
+    """
+    rdf = reference["rdf"].to_dataset()
+    seen = rdf["count"].sum("r") > 0
+    known = rdf.assign({name: rdf[name].where(seen) for name in ("rdf", "rdf_error")})
+    return xr.DataTree.from_dict({"rdf": known, "bonded": reference["bonded"].to_dataset()})

@@ -87,29 +87,43 @@ def _by_frames(
     model: torch.nn.Module, ensembles: Sequence[Ensemble], responses: Sequence[Response], training: Training
 ) -> None:
     """Take the least damped step after which enough frames still count and the loss is smaller."""
-    rows, rest = [], []
+    spread, along, rest = (
+        [],
+        [],
+        [],
+    )  # of frames: their part in values, the slopes of their energies; of values: the rest
     for ensemble, response in zip(ensembles, responses, strict=True):
         slopes = frame_slopes(model, ensemble)
         deviation = centred(ensemble, response, ensemble.g) / ensemble.sigma
         scale = (2.0 / len(response.g)) ** 0.5
-        rows.append(
-            -ensemble.beta * scale * (response.weight[:, None] * deviation).T @ centred(ensemble, response, slopes)
-        )
+        spread.append(-ensemble.beta * scale * response.weight[:, None] * deviation)
+        along.append(centred(ensemble, response, slopes))
         rest.append(scale * (response.g - ensemble.target) / ensemble.sigma)
         if ensemble.pressure is not None:
             goal, scale = ensemble.pressure.goal, 2.0**0.5 / ensemble.pressure.goal.error
-            rows.append(scale * pressure_slope(model, ensemble, response, slopes)[None])
+            spread.append(torch.ones((1, 1), dtype=torch.float64))
+            along.append(scale * pressure_slope(model, ensemble, response, slopes)[None])
             rest.append(torch.full((1,), scale * (response.mean_pressure - goal.value), dtype=torch.float64))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     loss = sum(response.loss for response in responses)
     dampings = [training.damping * 10.0**n for n in range(_TRIALS)]
-    for step in dual_steps(torch.cat(rows), torch.cat(rest), dampings):
+    for step in dual_steps(_diagonal(spread), torch.cat(along), torch.cat(rest), dampings):
         set_parameters(list(model.parameters()), before)
         _add(model, step)
         after = [respond(model, ensemble) for ensemble in ensembles]
         if min(one.effective for one in after) >= training.effective and sum(one.loss for one in after) < loss:
             return
     set_parameters(list(model.parameters()), before)
+
+
+def _diagonal(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the matrix with these blocks along its diagonal, and zeros elsewhere."""
+    rows, columns = (sum(block.shape[axis] for block in blocks) for axis in (0, 1))
+    whole, row, column = blocks[0].new_zeros((rows, columns)), 0, 0
+    for block in blocks:
+        whole[row : row + block.shape[0], column : column + block.shape[1]] = block
+        row, column = row + block.shape[0], column + block.shape[1]
+    return whole
 
 
 def _by_adam(model: torch.nn.Module, slope: torch.Tensor, rate: float, memory: Memory) -> Memory:

@@ -1,4 +1,4 @@
-"""Damped Gauss–Newton steps: by products of the curvature with vectors, or from a Jacobian with few rows.
+"""Damped Gauss–Newton steps: by products of the curvature with vectors, or in the space of the frames.
 
 In a liquid the response of g to a potential has directions a thousand times softer than others; plain gradients creep
 along them, a few conjugate-gradient iterations do not. Stopping early also keeps noise out of the softest ones.
@@ -62,33 +62,54 @@ def damped_step(
     return x
 
 
-def dual_steps(jacobian: torch.Tensor, rest: torch.Tensor, dampings: Sequence[float]) -> Iterator[torch.Tensor]:
+def dual_steps(
+    spread: torch.Tensor, slopes: torch.Tensor, rest: torch.Tensor, dampings: Sequence[float]
+) -> Iterator[torch.Tensor]:
     """Yield x with (JᵀJ + λ) x = −Jᵀ rest for each λ, in units of the curvature along the gradient, as `damped_step`.
 
-    Solved as x = −Jᵀ (JJᵀ + λ)⁻¹ rest, so that all of them cost one eigendecomposition in the space of the rows.
+    J = spreadᵀ slopes is never made: what thousands of rows say of thousands of parameters goes through some hundred
+    frames, and in their space all steps cost one eigendecomposition.
 
     Parameters
     ----------
-    jacobian : (row, parameter); rest : (row,)
+    spread : (frame, row)
+    slopes : (frame, parameter)
+    rest : (row,)
     dampings : not negative
+
+    Notes
+    -----
+    With slopes slopesᵀ = LLᵀ and A = spreadᵀ L, JJᵀ is AAᵀ, whose eigenvectors are AV of those V of AᵀA, and what no
+    frame spreads to has no part in Jᵀ rest.
 
     Examples
     --------
-    >>> jacobian = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-    >>> [step.round(decimals=3).tolist() for step in dual_steps(jacobian, torch.tensor([2.0, 2.0]), [0.0])]
+    >>> spread, slopes = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    >>> [step.round(decimals=3).tolist() for step in dual_steps(spread, slopes, torch.tensor([2.0, 2.0]), [0.0])]
     [[-1.0, -2.0]]
     """
-    values, vectors = torch.linalg.eigh(jacobian @ jacobian.T)
-    slope = jacobian.T @ rest
+    slope = slopes.T @ (spread @ rest)  # Jᵀ rest
     size = slope @ slope
     if not size > 0:
         return
-    unit = ((jacobian @ slope) ** 2).sum() / size
-    parts = vectors.T @ rest
+    unit = ((spread.T @ (slopes @ slope)) ** 2).sum() / size
+    root = _root(slopes @ slopes.T)
+    values, vectors = torch.linalg.eigh(root.T @ (spread @ spread.T) @ root)
+    # Eigenvalues that are rounding errors belong to directions that nothing responds to.
+    stiff = values > 1e-12 * values[-1]
+    values, vectors = values[stiff], vectors[:, stiff]
+    back = root @ (vectors / values)  # (frame, direction)
+    parts = vectors.T @ (root.T @ (spread @ rest))
     for damping in dampings:
-        # Eigenvalues that are rounding errors belong to directions that nothing responds to.
-        stiff = values > 1e-12 * values[-1]
-        yield -jacobian.T @ (vectors @ torch.where(stiff, parts / (values + damping * unit), 0.0))
+        rows = spread.T @ (back @ (parts / (values + damping * unit)))
+        yield -slopes.T @ (spread @ rows)
+
+
+def _root(gram: torch.Tensor) -> torch.Tensor:
+    """Return L with LLᵀ = a symmetric matrix that is not negative."""
+    values, vectors = torch.linalg.eigh(gram)
+    root: torch.Tensor = vectors * values.clamp(min=0.0).sqrt()
+    return root
 
 
 def flatten(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

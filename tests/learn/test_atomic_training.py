@@ -134,8 +134,8 @@ def test_slopes_of_frames_give_the_gradient_and_the_step_of_products():
     torch.testing.assert_close(-BETA * score @ slopes, slope, rtol=1e-10, atol=1e-12)
     centred = slopes - response.weight @ slopes
     scale = (2.0 / len(response.g)) ** 0.5
-    jacobian = -BETA * scale * (response.weight[:, None] * (ensemble.g - response.g) / ensemble.sigma).T @ centred
-    (direct,) = dual_steps(jacobian, scale * (response.g - ensemble.target) / ensemble.sigma, [1e-2])
+    spread = -BETA * scale * response.weight[:, None] * (ensemble.g - response.g) / ensemble.sigma
+    (direct,) = dual_steps(spread, centred, scale * (response.g - ensemble.target) / ensemble.sigma, [1e-2])
     product = lambda vector: curvature(model, [ensemble], [response], vector)  # noqa: E731
     slowly = damped_step(product, slope, damping=1e-2, iterations=200, accuracy=1e-9)
     torch.testing.assert_close(direct, slowly, rtol=1e-6, atol=1e-8)

@@ -228,7 +228,7 @@ def test_slopes_of_frames_and_products_with_the_curvature_give_the_same_step(kin
     torch.testing.assert_close(jacobian.T @ rest, slope, rtol=1e-9, atol=1e-9 * float(slope.abs().max()))
     product = lambda vector: curvature(model, [ensemble], [response], vector)  # noqa: E731
     torch.testing.assert_close(product(slope), jacobian.T @ (jacobian @ slope), rtol=1e-9, atol=1e-6)
-    (direct,) = dual_steps(jacobian, rest, [1e-2])
+    (direct,) = dual_steps(torch.eye(len(jacobian), dtype=torch.float64), jacobian, rest, [1e-2])
     slowly = damped_step(product, slope, damping=1e-2, iterations=300, accuracy=1e-10)
     torch.testing.assert_close(direct, slowly, rtol=1e-5, atol=1e-7)
 
