@@ -163,7 +163,7 @@ class TrainingTable(Document):
     damping: PositiveFloat = 3e-4
     iterations: PositiveInt = 12
     floor: PositiveFloat = 0.01
-    method: Method | None = None  # newton for pair networks without a pressure, else frames
+    method: Method | None = None  # newton for pair networks, frames for the others
     rate: PositiveFloat = 1e-3
     patience: NonNegativeInt = 0
     loss: Loss = "chi2"  # in units of the errors of the reference, all bins alike, or of forces on the particles
@@ -194,10 +194,8 @@ class TrainingTable(Document):
 
     def training(self, kind: str) -> Training:
         """Return what the trainer on averages takes for a potential of this kind."""
-        # A pressure asks for long steps, and only frames say beforehand how far one may go.
-        default: Method = "newton" if kind == "pair" and self.pressure is None else "frames"
         given = self.model_dump(exclude={"floor", "loss", "batch_size", "pressure", "pressure_error", "plane"})
-        return Training(**given | {"method": self.method or default})
+        return Training(**given | {"method": self.method or ("newton" if kind == "pair" else "frames")})
 
 
 class BaselineTable(Document):
