@@ -74,6 +74,9 @@ def state_points(file: FitFile, spec: Spec, catalog: Catalog, loader: Loader) ->
         known = reference.reindex(pair=pairs)
         temperature = temperature_of(catalog, source.name)
         g, error = known["rdf"].values, np.nan_to_num(known["rdf_error"].values)
+        molecular = file.potential.kind == "molecular"
+        # In a chain that is alone, g is as large as the box is larger than the chain.
+        unit = np.maximum(1.0, _size(np.nan_to_num(g))) if molecular else np.ones(len(g))
         points.append(
             StatePoint(
                 name=source.name,
@@ -82,10 +85,10 @@ def state_points(file: FitFile, spec: Spec, catalog: Catalog, loader: Loader) ->
                 width=float(r[1] - r[0]),
                 g=np.nan_to_num(g),
                 # A pair that a system lacks says nothing.
-                sigma=np.where(np.isnan(g), np.inf, _sigma(error, file, np.ones(len(g)))),
+                sigma=np.where(np.isnan(g), np.inf, _sigma(error, file, unit)),
                 inputs=inputs_of(start, temperature),
                 pressure=_pressure(file.training, catalog, source.name),
-                terms=_terms(tree["bonded"].to_dataset(), file) if file.potential.kind == "molecular" else (),
+                terms=_terms(tree["bonded"].to_dataset(), file) if molecular else (),
             )
         )
     return points
@@ -110,10 +113,15 @@ def _terms(bonded: xr.Dataset, file: FitFile) -> tuple[TermGoal, ...]:
         x, value = bonded[bins].values, bonded[term].values
         width = float(x[-1] - x[0]) / (len(x) - 1)
         error = np.nan_to_num(bonded[f"{term}_error"].values)
-        sigma = _sigma(error, file, np.sqrt((value**2).mean(axis=1)))
+        sigma = _sigma(error, file, _size(value))
         names = tuple(map(str, bonded[kinds].values))
         goals.append(TermGoal(term, names, float(x[0]) - 0.5 * width, width, value, sigma))
     return tuple(goals)
+
+
+def _size(value: Float) -> Float:
+    """Return the root mean square of each kind (kind,) of values (kind, bin)."""
+    return np.asarray(np.sqrt((value**2).mean(axis=1)), np.float64)
 
 
 def _sigma(error: Float, file: FitFile, unit: Float) -> Float:

@@ -49,6 +49,13 @@ def test_the_error_of_the_pressure_is_the_scatter_of_the_replicas() -> None:
     assert last_frames(samples.assign(x=("frame", np.arange(12)))).x.values.tolist() == [3, 7, 11]
 
 
+def test_the_pressure_of_a_bilayer_is_that_in_its_plane_and_should_be_none() -> None:
+    along = np.array([[10.0, 30.0, 500.0], [20.0, 40.0, -500.0]] * 2)
+    samples = xr.Dataset({"pressure_along": (("frame", "xyz"), along)}, {"replica": ("frame", [0, 0, 1, 1])})
+    found = of_pressure("bilayer", "network", samples, 1.0, plane=True)
+    assert (found.what, found.value, found.error, found.reference) == ("pressure in the plane", 25.0, 0.0, 0.0)
+
+
 def bilayer(thickness: list[float], side: float = 0.8) -> xr.Dataset:
     """Return frames of two lipids of two beads each, as many as thicknesses."""
     half = 0.5 * np.array(thickness)
@@ -78,6 +85,8 @@ def test_a_bilayer_has_a_thickness_and_an_area_beside_the_reference() -> None:
     assert thickness.reference == pytest.approx(4.0)
     area = next(row for name, row in by_name.items() if "area" in name)
     assert (area.value, area.reference) == (pytest.approx(0.64), pytest.approx(0.81))
+    (order,) = (row for row in rows if row.what == "order P2")  # the bonds are along the normal
+    assert (order.of, order.value, order.reference) == ("PO4-C", pytest.approx(1.0), pytest.approx(1.0))
 
 
 def test_what_is_no_bilayer_is_said_to_be_none() -> None:
