@@ -5,8 +5,8 @@
     python benchmarks/bilayer.py fits/dmpc           # all stages; what is in the folder already is not done again
     python benchmarks/bilayer.py fits/dmpc --stage report
 
-Stage `run` moves the model for `--steps` steps at each dataset of the fit, with a free area and without tension, in
-the box and from a frame of the dataset; the height of the box is fixed, because nothing is above a bilayer in empty
+Stage `run` moves the model for `--steps` steps at the state that it has learned, with a free area and without tension,
+in the box and from a frame of that dataset; the height of the box is fixed, because nothing is above a bilayer in empty
 space. It is made in pieces, and goes on with those there are. `motion` asks for diffusion in the plane, of replicas in
 the fixed box, as long as the atomistic run and without friction. `report` prints what the runs say beside the atomistic
 ones, and how far the distributions that were learned from are from those held out: what doing nothing would reach. It
@@ -51,8 +51,7 @@ def main() -> None:
     for stage in STAGES if asked.stage is None else (asked.stage,):
         print(f"== {stage}", flush=True)
         if stage == "run":
-            for name in (train, *heldout):
-                moved(asked.fit, catalog, name, asked.steps)
+            moved(asked.fit, catalog, train, asked.steps)
         elif stage == "motion":
             mobile(asked.fit, catalog, train)
         else:
