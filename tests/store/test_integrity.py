@@ -58,16 +58,16 @@ def test_a_sound_store_has_no_problems(sound):
 
 def test_one_flipped_bit_in_any_file_is_found_deep(store):
     rng = np.random.default_rng(7)
-    for path in files_of(store):
+    for number, path in enumerate(files_of(store)):
         content = path.read_bytes()
-        for place in {len(content) - 1, int(rng.integers(len(content)))}:
-            damaged = bytearray(content)
-            damaged[place] ^= 1 << int(rng.integers(8))
-            path.write_bytes(damaged)
-            problems = verify(store, deep=True)
-            assert problems, f"{path} byte {place}"
-            assert path.parent.name in " ".join(problems) or path.name in " ".join(problems)
-            assert all(problem.startswith("dmpc/r1/cg ") for problem in problems)
+        place = len(content) - 1 if number % 2 else int(rng.integers(len(content)))
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        problems = verify(store, deep=True)
+        assert problems, f"{path} byte {place}"
+        assert path.parent.name in " ".join(problems) or path.name in " ".join(problems)
+        assert all(problem.startswith("dmpc/r1/cg ") for problem in problems)
         path.write_bytes(content)
     assert verify(store, deep=True) == []
 
