@@ -77,52 +77,44 @@ def test_the_part_of_pairs_can_be_looked_at_but_is_not_the_potential(atomic, liq
     assert "has no potential 'network'" in capsys.readouterr().err
 
 
-def test_a_stopped_fit_goes_on_to_the_same_bits(atomic, liquid, tmp_path, monkeypatch):
+def test_a_fit_stopped_while_it_begins_and_while_it_trains_goes_on_to_the_same_bits(atomic, liquid, tmp_path):
     file = _fit_file(liquid, tmp_path)
     write = fit_training._write_checkpoint
 
-    def stop(path, place):
+    def stop_beginning(model, systems, **rest):
+        raise KeyboardInterrupt
+
+    def stop_training(path, place):
         write(path, place)
         if place.round == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit_training, "_write_checkpoint", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(file, store=liquid.store, out=tmp_path / "fit")
-    monkeypatch.setattr(fit_training, "_write_checkpoint", write)
+    for where, name, stop in (
+        (beginning, "pretrain", stop_beginning),
+        (fit_training, "_write_checkpoint", stop_training),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(where, name, stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(file, store=liquid.store, out=tmp_path / "fit")
     train(file, store=liquid.store, out=tmp_path / "fit")
     for name in ("weights.npz", "potential.nc"):
         assert (tmp_path / "fit" / name).read_bytes() == (atomic / name).read_bytes()
 
 
-def test_a_fit_stopped_while_it_begins_as_pairs_begins_again(atomic, liquid, tmp_path, monkeypatch):
-    file = _fit_file(liquid, tmp_path)
-    pretrain = beginning.pretrain
-
-    def stop(model, systems, **rest):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(beginning, "pretrain", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(file, store=liquid.store, out=tmp_path / "fit")
-    monkeypatch.setattr(beginning, "pretrain", pretrain)
-    train(file, store=liquid.store, out=tmp_path / "fit")
-    assert (tmp_path / "fit" / "weights.npz").read_bytes() == (atomic / "weights.npz").read_bytes()
-
-
-@pytest.mark.parametrize("start", ["pmf", "imc"])
-def test_a_network_that_begins_as_pairs_begins_nearer_to_the_reference(start, liquid, tmp_path):
+def test_a_network_that_begins_as_pairs_begins_nearer_to_the_reference(liquid, tmp_path):
     short = {"rounds = 3\nsteps = 2": "rounds = 2\nsteps = 1", 'duration = "3 ps"': 'duration = "2 ps"'}
-    losses = []
-    for name in ("prior", start):
+    loss = {}
+    for name in ("prior", "pmf", "imc"):
         folder = tmp_path / name
         folder.mkdir()
         file = _fit_file(liquid, folder, **short, **{'start = "ibi"': f'start = "{name}"'})
         train(file, store=liquid.store, out=folder / "fit")
         with (folder / "fit" / "log.csv").open() as log:
             first = next(csv.DictReader(log))
-        losses.append(sum(float(value) for key, value in first.items() if key.startswith("rmsd")))
-    assert losses[1] < 0.5 * losses[0]
+        loss[name] = sum(float(value) for key, value in first.items() if key.startswith("rmsd"))
+    assert loss["pmf"] < 0.5 * loss["prior"]
+    assert loss["imc"] < 0.5 * loss["prior"]
 
 
 def test_density_is_told_and_what_pair_networks_do_not_have_is_refused(liquid, tmp_path):
