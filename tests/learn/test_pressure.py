@@ -313,7 +313,7 @@ def fluid():
 
 def sampled_pressure(model, point):
     """The pressure that the sampler finds, with the scatter of its replicas."""
-    run = sample(model.tables(), point.start, temperature=150.0, equilibrate=4.0, duration=20.0, every=0.25, seed=9)
+    run = sample(model.tables(), point.start, temperature=150.0, equilibrate=2.0, duration=12.0, every=0.25, seed=9)
     each = run["pressure"].values.reshape(6, -1).mean(1)
     return each.mean(), each.std(ddof=1) / 6**0.5
 
@@ -328,7 +328,7 @@ def test_a_training_finds_pressure_and_structure(point):
     assert best.rmsd[0] < 0.06
     assert abs(best.pressure[0] - point.pressure.value) < 60.0
     # Another pressure can be had from nearly the same structure.
-    list(train_structure(model, [wrong], sampling=QUICK, training=Training(rounds=4), seed=4))
+    list(train_structure(model, [wrong], sampling=QUICK, training=Training(rounds=3), seed=4))
     lower, error = sampled_pressure(model, point)
     assert abs(lower - wrong.pressure.value) < 4 * np.hypot(error, 15.0)
     ensemble, _ = draw(model, wrong, point.start, replace(QUICK, duration=12.0), 8)
