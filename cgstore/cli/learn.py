@@ -86,14 +86,19 @@ def _row(row: Any) -> list[str]:
         row.dataset,
         row.pair if row.distribution == "rdf" else f"{row.distribution} {row.pair}",
         row.model,
-        f"{row.rmsd:.4f} ± {row.rmsd_error:.4f}",
-        f"{row.noise_floor:.4f}",
-        f"{row.chi2:.2f}",
-        f"{row.peak:.3f} ± {row.peak_error:.3f}",
-        f"{row.peak_reference:.3f} ± {row.peak_reference_error:.3f}",
-        f"{row.total_variation:.4f} ± {row.total_variation_error:.4f}",
-        f"{row.divergence:.2g} ± {row.divergence_error:.1g}",
+        _known(row.rmsd, row.rmsd_error, ".4f"),
+        f"{row.noise_floor:.4f}" if isfinite(row.noise_floor) else "",
+        f"{row.chi2:.2f}" if isfinite(row.chi2) else "",
+        _known(row.peak, row.peak_error, ".3f"),
+        _known(row.peak_reference, row.peak_reference_error, ".3f"),
+        _known(row.total_variation, row.total_variation_error, ".4f"),
+        _known(row.divergence, row.divergence_error, ".2g", ".1g"),
     ]
+
+
+def _known(value: float, error: float, digits: str, of_error: str | None = None) -> str:
+    """Show a number, with its error where one is known."""
+    return f"{value:{digits}} ± {error:{of_error or digits}}" if isfinite(error) else f"{value:{digits}}"
 
 
 def _other(row: Any) -> list[str]:

@@ -210,9 +210,14 @@ def rows_of(
 
     Raises
     ------
-    PhysicsError : the reference is too short for an error
+    PhysicsError : the reference is too short for the error of anything
+
+    Notes
+    -----
+    Where the reference has fewer than two independent parts of one kind, such as slow layers of a bilayer, its numbers
+    are there, and their errors and noise are NaN.
     """
-    rows = []
+    rows, unknown = [], ""
     for kind, blocks in reference.items():
         independent = _distribution(kind, blocks)["blocks"]
         names = str(blocks["norm"].dims[0])
@@ -220,15 +225,15 @@ def rows_of(
             chosen = {names: term}
             if not (blocks["norm"].sel(chosen).values > 0).all():
                 continue  # no two particles make this pair
-            if int(independent.sel(chosen)) == 0:
-                raise PhysicsError(
-                    f"{name}: {term} has too few independent frames for an error; validate on a longer run"
-                )
-            merged = _merged(blocks.sel(chosen), int(independent.sel(chosen)))
+            count = int(independent.sel(chosen))
+            unknown = unknown or (term if count == 0 else "")
+            merged = _merged(blocks.sel(chosen), max(count, 1))
             shown = curves[[kind, f"{kind}_error"]].sel(chosen)
             for model, one in found.items():
                 values = _numbers(kind, merged, one[kind].sel(chosen).values, shown, model)
                 rows.append(Row(name, temperature, kind, term, model, **values))
+    if unknown and not any(np.isfinite(row.rmsd_error) for row in rows):
+        raise PhysicsError(f"{name}: {unknown} has too few independent frames for an error; validate on a longer run")
     return rows
 
 
@@ -247,9 +252,17 @@ def _numbers(
     bins = str(known[kind].dims[-1])
     x = known[bins].values
     weight, width = x**2 if kind == "rdf" else np.ones_like(x), float(x[1] - x[0])
-    value, error = jackknife(lambda a, b: _statistics(a, b, x, weight), reference, (replicas, np.ones(len(replicas))))
+    known_error = len(reference[0]) > 1
+    if known_error:
+        many = replicas, np.ones(len(replicas))
+        value, error = jackknife(lambda a, b: _statistics(a, b, x, weight), reference, many)
+    else:
+        value = _statistics(reference[0][0] / reference[1][0], replicas.mean(axis=0), x, weight)
+        error = np.full_like(value, np.nan)
     g, expected = mine[kind].values, known[kind].values
     squares = np.nan_to_num(known[f"{kind}_error"].values) ** 2, mine[f"{kind}_error"].values ** 2
+    if not known_error:
+        squares = np.full_like(squares[0], np.nan), squares[1]
     variance = squares[0] + squares[1]
     seen = (expected > _FLOOR * (1.0 if kind == "rdf" else expected.max())) & (variance > 0)
     part = weight / (weight * expected).sum()  # what makes probabilities of values

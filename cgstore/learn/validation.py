@@ -74,7 +74,8 @@ class Validation:
         words = []
         for model in dict.fromkeys(row.model for row in self.rows):
             worst = max((row for row in self._of_pairs() if row.model == model), key=lambda row: row.rmsd)
-            words.append(f"{model} rmsd {worst.rmsd:.4f} ± {worst.rmsd_error:.4f} (noise {worst.noise_floor:.4f})")
+            error = f" ± {worst.rmsd_error:.4f} (noise {worst.noise_floor:.4f})" if worst.rmsd_error >= 0.0 else ""
+            words.append(f"{model} rmsd {worst.rmsd:.4f}{error}")
         place = "within" if self.passed else "outside"
         return f"The network is {place} the tolerance of {self.tolerance:g} on {self.on} data: {', '.join(words)}"
 

@@ -183,8 +183,21 @@ def _measured(row: Mapping[str, Any], name: str, form: str, times: float = 1.0) 
     """Return a distance with its error and, in brackets, what noise alone would give; nothing where it is not known."""
     if row.get(name) is None:
         return ""
+    if row[f"{name}_error"] is None:
+        return f"{times * row[name]:{form}}"
     value, error, noise = (times * row[key] for key in (name, f"{name}_error", f"{name}_noise"))
     return f"{value:{form}} ± {error:{form}} ({noise:{form}})"
+
+
+def _with_error(row: Mapping[str, Any], name: str, form: str) -> str:
+    """Return a number, with its error where one is known."""
+    error = row[f"{name}_error"]
+    return f"{row[name]:{form}}" if error is None else f"{row[name]:{form}} ± {error:{form}}"
+
+
+def _number(value: float | None, form: str) -> str:
+    """Return a number, or nothing where it is not known."""
+    return "" if value is None else f"{value:{form}}"
 
 
 def _distribution(row: Mapping[str, Any]) -> str:
@@ -240,10 +253,9 @@ def _validation(folder: Path, part: str, labels: Mapping[str, str]) -> dict[str,
     rows = [
         [
             row["dataset"], _distribution(row), labels.get(row["model"], row["model"]),
-            f"{row['rmsd']:.4f} ± {row['rmsd_error']:.4f}", f"{row['noise_floor']:.4f}", f"{row['chi2']:.2f}",
+            _with_error(row, "rmsd", ".4f"), _number(row["noise_floor"], ".4f"), _number(row["chi2"], ".2f"),
             _measured(row, "total_variation", ".4f"), _measured(row, "divergence", ".2f", 1e3),
-            f"{row['peak']:.3f} ± {row['peak_error']:.3f}",
-            f"{row['peak_reference']:.3f} ± {row['peak_reference_error']:.3f}",
+            _with_error(row, "peak", ".3f"), _with_error(row, "peak_reference", ".3f"),
         ]
         for row in answer["rows"]
     ]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cgstore.averages.spec import Spec
+from cgstore.errors import PhysicsError
 from cgstore.learn.comparison import blocks_of, curves_of, of_replicas, rows_of
 from cgstore.learn.sampler import sample
 
@@ -35,11 +36,11 @@ def compared():
     blocks = blocks_of(reference, SPEC)
     found = {name: of_replicas(one, SPEC, blocks) for name, one in samples.items()}
     curves = curves_of("chains", blocks, found)
-    return curves, rows_of("chains", 300.0, blocks, found, curves)
+    return curves, rows_of("chains", 300.0, blocks, found, curves), (blocks, found, curves)
 
 
 def test_every_distribution_has_a_row_of_each_kind_and_model(compared) -> None:
-    curves, rows = compared
+    curves, rows, _ = compared
     assert {(row.distribution, row.pair) for row in rows} == {
         ("rdf", "A-A"), ("rdf", "A-B"), ("rdf", "B-B"), ("bond", "A-B"), ("bond", "B-B"), ("angle", "A-B-B"),
         ("dihedral", "A-B-B-A"),
@@ -50,8 +51,24 @@ def test_every_distribution_has_a_row_of_each_kind_and_model(compared) -> None:
     assert curves["curve"].values.tolist() == ["reference", "same", "soft"]
 
 
+def test_a_kind_whose_reference_has_no_error_has_numbers_without_and_a_reference_without_any_is_refused(
+    compared,
+) -> None:
+    _, rows, (blocks, found, curves) = compared
+    slow = blocks["angle"].assign(sum=blocks["angle"]["sum"].isel(block=[0] * blocks["angle"].sizes["block"]))
+    drift = slow["sum"] * (1.0 + np.linspace(0.0, 1.0, slow.sizes["block"])[:, None, None])  # slower than the run
+    slow = slow.assign(sum=drift.transpose(*blocks["angle"]["sum"].dims))
+    mixed = rows_of("chains", 300.0, {**blocks, "angle": slow}, found, curves)
+    angles = [row for row in mixed if row.distribution == "angle"]
+    assert all(np.isnan([row.rmsd_error, row.noise_floor, row.chi2]).all() for row in angles)
+    assert all(np.isfinite([row.rmsd, row.total_variation, row.peak]).all() for row in angles)
+    assert [row for row in mixed if row.distribution != "angle"] == [row for row in rows if row.distribution != "angle"]
+    with pytest.raises(PhysicsError, match="A-B-B has too few independent frames for an error"):
+        rows_of("chains", 300.0, {"angle": slow}, found, curves)
+
+
 def test_the_same_model_differs_by_noise_and_the_soft_one_in_its_dihedral(compared) -> None:
-    _, rows = compared
+    _, rows, _ = compared
     for row in rows:
         if row.model == "same":
             assert row.total_variation < 2.0 * row.total_variation_noise + 3.0 * row.total_variation_error
