@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 import cgstore
-from cgstore.averages.spec import load_spec
+from cgstore.averages.spec import ProfileSpec, load_spec
 from cgstore.learn.comparison import blocks_of, curves_of, of_replicas, rows_of
 from cgstore.learn.potential_file import read_tables
 from cgstore.learn.sampler import sample, starting_frames
@@ -142,7 +142,9 @@ def reported(fit: Path, catalog: Catalog, train: str, heldout: list[str]) -> Non
             membrane(label, ds, catalog[name].metadata["temperature"])
     for name in heldout:
         unchanged(fit, catalog, train, name)
-        drawn(fit, runs, name)
+    for part, names in (("train", [train]), ("heldout", heldout)):
+        for name in names if (fit / f"validation-{part}.nc").exists() else ():
+            drawn(fit, runs, name, part)
 
 
 def ends(name: str, run: xr.Dataset, temperature: float) -> None:
@@ -167,7 +169,7 @@ def membrane(label: str, ds: xr.Dataset, temperature: float) -> None:
 
 def unchanged(fit: Path, catalog: Catalog, train: str, heldout: str) -> None:
     """Print rmsd and total variation of what was learned, four quarters of it, from what was held out."""
-    spec = load_spec(fit / "spec.toml")
+    spec = load_spec(fit / "spec.toml").model_copy(update={"profile": ProfileSpec.model_validate({"reach": "2.9 nm"})})
     known, other = (catalog[name].open().load() for name in (heldout, train))
     quarters = other.assign_coords(replica=("frame", np.arange(other.sizes["frame"]) * 4 // other.sizes["frame"]))
     blocks = blocks_of(known, spec, membrane=True)
@@ -179,20 +181,21 @@ def unchanged(fit: Path, catalog: Catalog, train: str, heldout: str) -> None:
     for row in rows:
         name = "rmsd" if row.distribution == "rdf" else "total_variation"
         models = [one for one in validated if (one["distribution"], one["pair"]) == (row.distribution, row.pair)]
-        words = [f"{one['model']} {one[name]:.3f} +- {one[name + '_error']:.3f}" for one in models]
+        # null is an error that is not known
+        words = [f"{one['model']} {one[name]:.3f} +- {one[name + '_error'] or np.nan:.3f}" for one in models]
         here = f"{getattr(row, name):.3f} +- {getattr(row, name + '_error'):.3f}"
         print(f"  {row.distribution} {row.pair}: {here}; {', '.join(words)}")
 
 
-def drawn(fit: Path, runs: dict[str, xr.Dataset], heldout: str) -> None:
-    """Draw profiles, three g(r) and two angles as held out, of the network and of what it began as, and areas."""
+def drawn(fit: Path, runs: dict[str, xr.Dataset], name: str, part: str) -> None:
+    """Draw profiles, three g(r) and two angles, atomistic, of the network and of what it began as, and the area."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with xr.open_dataset(fit / "validation-heldout.nc", engine="scipy") as file:
-        curves = file.sel(dataset=heldout).load()
+    with xr.open_dataset(fit / f"validation-{part}.nc", engine="scipy") as file:
+        curves = file.sel(dataset=name).load()
     figure, axes = plt.subplots(2, 2, figsize=(9.0, 6.4), layout="constrained")
     begun = [name for name in curves["curve"].values.tolist() if name not in ("reference", "network")]
     looks = {"reference": ("-", 3.0, 0.35), "network": ("-", 1.2, 1.0)} | {name: (":", 1.2, 1.0) for name in begun}
@@ -202,22 +205,23 @@ def drawn(fit: Path, runs: dict[str, xr.Dataset], heldout: str) -> None:
         (axes[1, 0], "angle", "angle_kind", "theta", ANGLES, "density of angles / degree⁻¹", "angle / degree"),
     )
     for panel, kind, dim, bins, names, upright, along in panels:
-        for colour, name in zip(COLOURS, names, strict=False):
+        for colour, row in zip(COLOURS, names, strict=False):
             for curve, (line, width, alpha) in looks.items():
-                value, label = curves[kind].sel({dim: name, "curve": curve}), name if curve == "network" else None
+                value, label = curves[kind].sel({dim: row, "curve": curve}), row if curve == "network" else None
                 panel.plot(curves[bins], value, line, color=colour, linewidth=width, alpha=alpha, label=label)
         panel.set(xlabel=along, ylabel=upright)
     axes[0, 0].set_xlim(-3.0, 3.0)
-    for colour, (name, run) in zip(COLOURS, runs.items(), strict=False):
+    for colour, (which, run) in zip(COLOURS, runs.items(), strict=False):
         area = cgstore.membrane(run, temperature=300.0).compute()["area_per_lipid_series"]
-        axes[1, 1].plot(1e-3 * run["time"].values, area, color=colour, linewidth=0.8, label=name.split("/")[0])
+        label = f"network at {which.split('/')[0]}"
+        axes[1, 1].plot(1e-3 * run["time"].values, area, color=colour, linewidth=0.8, label=label)
     axes[1, 1].set(xlabel="time / ns", ylabel="area per lipid / nm²")
     for panel in axes.ravel():
         panel.legend(fontsize=7, frameon=False)
-    words = f"{heldout.split('/')[0]}: thick and pale atomistic, held out; thin the network"
-    figure.suptitle(f"{words}; dotted the inversion that it began as", fontsize=9)
-    figure.savefig(fit / "model.png", dpi=110)
-    print(fit / "model.png")
+    words = f"{name.split('/')[0]}, {part}: thick and pale atomistic; thin the network; dotted what it began as"
+    figure.suptitle(words, fontsize=9)
+    figure.savefig(fit / f"model-{part}.png", dpi=110)
+    print(fit / f"model-{part}.png")
 
 
 if __name__ == "__main__":

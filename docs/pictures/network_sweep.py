@@ -75,9 +75,11 @@ def main(path: Path) -> None:
                 one["speed"], one["sse"], one["error"], fmt=mark, color=color, ms=5, elinewidth=0.8,
                 label=None if label in there else label,
             )  # fmt: skip
+            left = one["hidden"] in ("20-20", "40-40-40") and system == "argon"  # of neighbours that are near
             panel.annotate(
-                one["hidden"], (one["speed"], one["sse"]), xytext=(6, 4), textcoords="offset points", fontsize=FONT - 1
-            )
+                one["hidden"], (one["speed"], one["sse"]), xytext=(-6, -10) if left else (6, 4),
+                textcoords="offset points", ha="right" if left else "left", fontsize=FONT - 1,
+            )  # fmt: skip
         for (text, value), style in zip(KNOWN[system], ("--", ":"), strict=True):
             panel.axhline(value, color="0.4", linestyle=style, linewidth=1, label=text)
         panel.set(
