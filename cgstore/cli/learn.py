@@ -32,6 +32,7 @@ class Curve(StrEnum):
     NETWORK = "network"
     IBI = "ibi"
     IMC = "imc"
+    PMF = "pmf"
 
 
 @command(app, _PANEL)
@@ -124,7 +125,9 @@ def potential(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the files.", metavar="DIR")],
-    curve: Annotated[Curve, typer.Option(help="The trained network, or the baseline.")] = Curve.NETWORK,
+    curve: Annotated[
+        Curve, typer.Option(help="The trained network, or its baseline; of molecules what it began as.")
+    ] = Curve.NETWORK,
     dataset: Annotated[
         str | None,
         typer.Option(help="Whose particles and temperature; the first of training by default.", metavar="NAME"),
