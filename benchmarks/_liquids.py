@@ -25,6 +25,7 @@ from cgstore.learn.pretraining import Known
 from cgstore.learn.sampler import sample
 from cgstore.learn.settings import Sampling
 from cgstore.readers.xtc import open_xtc
+from cgstore.tables import Table
 from cgstore.units import BOLTZMANN
 
 Float = NDArray[np.float64]
@@ -204,12 +205,17 @@ def begun_all(
 
 
 def judged(
-    model: AtomicNetwork, liquid: Liquid, *, sampling: Sampling, replicas: int, inputs: Mapping[str, float], seed: int
+    model: AtomicNetwork | Mapping[str, Table],
+    liquid: Liquid,
+    *,
+    sampling: Sampling,
+    replicas: int,
+    inputs: Mapping[str, float],
+    seed: int,
 ) -> Verdict:
-    """Sample a model and hold it against the published distribution."""
-    found = sample(
-        model.under(inputs), liquid.start(replicas), temperature=liquid.temperature, seed=seed, **asdict(sampling)
-    )
+    """Sample a network, or tables of pairs, and hold it against the published distribution."""
+    told = model.under(inputs) if isinstance(model, AtomicNetwork) else model
+    found = sample(told, liquid.start(replicas), temperature=liquid.temperature, seed=seed, **asdict(sampling))
     each = liquid.measured(found).reshape(replicas, -1, len(liquid.g)).mean(1)
     total, mean = each.sum(0), each.mean(0)
     without = ((((total - each) / (replicas - 1)) - liquid.g) ** 2).sum(1)
