@@ -41,7 +41,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n 2 $(TEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(TEST_ARGS)  # what the tests of a file share is made once
 
 slow: $(READY)
 	$(BIN)/pytest -m slow $(TEST_ARGS)

