@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgstore.errors import InputError, PhysicsError
 
-__all__ = ["BondedTable", "Table", "Term", "bonded_table_of", "interpolate", "table_of"]
+__all__ = ["BondedTable", "Table", "Term", "bonded_table_of", "interpolate", "interpolate_bonded", "table_of"]
 
 Float = NDArray[np.float64]
 Term = Literal["bond", "angle", "dihedral"]
@@ -204,6 +204,11 @@ class BondedTable:
         for name, array in (("x", x), ("energy", energy), ("force", force)):
             object.__setattr__(self, name, array)
 
+    @property
+    def spacing(self) -> float:
+        """Return the distance between nodes, nm or degrees."""
+        return float(self.x[-1] - self.x[0]) / (len(self.x) - 1)
+
 
 def bonded_table_of(term: Term, x: ArrayLike, energy: ArrayLike) -> BondedTable:
     """Make a table of energies of a bond, an angle or a dihedral on even points, such as the bins of a distribution.
@@ -269,3 +274,33 @@ def _continued(term: Term, points: Float, values: Float) -> tuple[Float, Float]:
         around, energy = np.concatenate([points - 360.0, points, points + 360.0]), np.tile(values, 3)
     _, first = np.unique(around.round(6), return_index=True)
     return around[first], energy[first]
+
+
+def interpolate_bonded(table: BondedTable, x: ArrayLike) -> tuple[Float, Float]:
+    """Return energy and force of a table at points; beyond its nodes it goes on linearly.
+
+    Parameters
+    ----------
+    table : of a bond, an angle or a dihedral
+    x : (...,) nm or degrees
+
+    Returns
+    -------
+    energy, force : (...,) kJ/mol, and kJ/mol/nm or kJ/mol/degree
+
+    Examples
+    --------
+    >>> x = np.linspace(0.2, 0.4, 21)
+    >>> spring = BondedTable("bond", x, 500.0 * (x - 0.3) ** 2, -1000.0 * (x - 0.3))
+    >>> [float(value.round(6)) for value in interpolate_bonded(spring, 0.35)]
+    [1.25, -50.0]
+    >>> [float(value.round(6)) for value in interpolate_bonded(spring, 0.5)]  # 0.1 nm beyond the last node
+    [15.0, -100.0]
+    """
+    from scipy.interpolate import CubicHermiteSpline
+
+    points = np.asarray(x, np.float64)
+    inside = np.clip(points, table.x[0], table.x[-1])
+    curve = CubicHermiteSpline(table.x, table.energy, -table.force)
+    slope = curve(inside, 1)
+    return np.asarray(curve(inside) + slope * (points - inside), np.float64), np.asarray(-slope, np.float64)

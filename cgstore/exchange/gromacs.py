@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from cgstore.exchange.molecules import molecules_of
 from cgstore.exchange.potentials import TERMS, Particles, Potentials, columns, pair_of
-from cgstore.exchange.terms import step_of, values_of
-from cgstore.tables import BondedTable, Table, interpolate
+from cgstore.tables import BondedTable, Table, interpolate, interpolate_bonded
 
 __all__ = ["gromacs_files"]
 
@@ -60,9 +59,9 @@ def _term_xvg(table: BondedTable, kind: str) -> str:
     if table.term != "bond":
         head = f"# {table.term} {kind}: x/degree, U/(kJ/mol), F/(kJ/mol/degree)\n"
         return head + columns(np.stack([table.x, table.energy, table.force], axis=1), "%.12e")
-    step = min(step_of(table), _SPACING)
+    step = min(table.spacing, _SPACING)
     r = np.arange(round((float(table.x[-1]) + _EXTENSION) / step) + 1) * step
-    energy, force = values_of(table, r)
+    energy, force = interpolate_bonded(table, r)
     return f"# bond {kind}: r/nm, U/(kJ/mol), F/(kJ/mol/nm)\n" + columns(np.stack([r, energy, force], axis=1), "%.12e")
 
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from cgstore.errors import InputError
 from cgstore.exchange.potentials import TERMS, Particles, Potentials
-from cgstore.exchange.terms import values_of
-from cgstore.tables import interpolate
+from cgstore.tables import interpolate, interpolate_bonded
 from cgstore.units import BOLTZMANN
 
 __all__ = ["hoomd_files"]
@@ -64,10 +63,10 @@ def _terms(potentials: Potentials) -> Arrays:
         x = np.linspace(0.0, end, round(end / _SPACING) + 1)
         arrays["bond r_max"] = np.array(end)
         for kind, table in bonds.items():
-            arrays[f"bond {kind} U"], arrays[f"bond {kind} F"] = values_of(table, x)
+            arrays[f"bond {kind} U"], arrays[f"bond {kind} F"] = interpolate_bonded(table, x)
     for tables in (potentials.terms("angle"), potentials.terms("dihedral")):
         for kind, table in tables.items():
-            energy, force = values_of(table, np.linspace(table.x[0], table.x[-1], _POINTS))
+            energy, force = interpolate_bonded(table, np.linspace(table.x[0], table.x[-1], _POINTS))
             arrays[f"{table.term} {kind} U"], arrays[f"{table.term} {kind} tau"] = energy, force * 180.0 / np.pi
     return arrays
 

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from cgstore.errors import InputError
 from cgstore.exchange.potentials import TERMS, Particles, Potentials, pair_of
-from cgstore.exchange.terms import step_of, values_of
 from cgstore.neighbours.cells import require_aligned
-from cgstore.tables import BondedTable, Term
+from cgstore.tables import BondedTable, Term, interpolate_bonded
 from cgstore.units import parse_quantity
 
 __all__ = ["lammps_files"]
@@ -89,11 +88,11 @@ def _terms(tables: Mapping[str, BondedTable]) -> str:
     for kind, table in tables.items():
         x = table.x
         if term == "bond":
-            step = step_of(table)
+            step = table.spacing
             x = step * np.arange(1.0, round((float(x[-1]) + _EXTENSION) / step) + 1.0)
         elif term == "dihedral":
             x = x[:-1]  # LAMMPS wants the ends once
-        energy, force = values_of(table, x)
+        energy, force = interpolate_bonded(table, x)
         more = " DEGREES" if term == "dihedral" else ""
         lines = _rows(x / unit, energy / calorie, force * unit / calorie)
         sections.append(f"{_keyword(kind)}\nN {len(x)}{more}\n\n{lines}\n")
@@ -162,7 +161,7 @@ def _term_styles(potentials: Potentials) -> str:
 def _nodes(table: BondedTable) -> int:
     """Return how many points LAMMPS tabulates: twice the nodes."""
     end = float(table.x[-1]) + _EXTENSION if table.term == "bond" else float(table.x[-1] - table.x[0])
-    return 2 * round(end / step_of(table))
+    return 2 * round(end / table.spacing)
 
 
 def _data(potentials: Potentials, particles: Particles) -> str:

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from cgstore.errors import InputError
 from cgstore.exchange.molecules import Molecule, molecules_of
 from cgstore.exchange.potentials import Potentials
-from cgstore.exchange.terms import values_of
-from cgstore.tables import BondedTable, Term, interpolate
+from cgstore.tables import BondedTable, Term, interpolate, interpolate_bonded
 
 __all__ = ["magic_files"]
 
@@ -103,7 +102,7 @@ def _term_sections(potentials: Potentials, molecule: Molecule, term: Term, *, fi
         scale = _ANGSTROM if term == "bond" else 1.0
         ends_of = (float(table.x[0]) * scale, float(table.x[-1]) * scale)
         name = f"{letter}.{molecule.name}.{number}"
-        sections.append(_section(name, letter, head, ends_of, x * scale, values_of(table, x)[0]))
+        sections.append(_section(name, letter, head, ends_of, x * scale, interpolate_bonded(table, x)[0]))
     return sections
 
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgstore.exchange.potentials import TERMS, Potentials
-from cgstore.exchange.terms import step_of
 from cgstore.tables import BondedTable
 from cgstore.units import BOLTZMANN
 
@@ -53,7 +52,7 @@ def _settings(potentials: Potentials) -> str:
         parts.append(_interaction("non-bonded", pair, types, (0.0, table.cutoff), table.spacing))
     for term in TERMS:
         for kind, bonded in potentials.terms(term).items():
-            ends, step = _x(bonded)[[0, -1]].tolist(), step_of(bonded)
+            ends, step = _x(bonded)[[0, -1]].tolist(), bonded.spacing
             step = step if term == "bond" else float(np.radians(step))
             parts.append(_interaction("bonded", f"{term}-{kind}", "", (ends[0], ends[1]), step))
     end = potentials.cutoff + _EXTENSION

@@ -11,7 +11,7 @@ from cgstore.inverse.mean_force import potential_of_mean_force
 from cgstore.learn.corrections import Potentials
 from cgstore.learn.goal import Goal
 from cgstore.learn.molecular import Molecular
-from cgstore.tables import BondedTable, Table, Term, bonded_table_of, interpolate, table_of
+from cgstore.tables import BondedTable, Table, Term, bonded_table_of, interpolate, interpolate_bonded, table_of
 
 __all__ = ["energies_of", "first_model", "model_of"]
 
@@ -80,8 +80,7 @@ def energies_of(model: Model, goal: Goal) -> dict[Kind, xr.Dataset]:
 def _tables(model: Mapping[str, Table] | Molecular | None, name: Kind) -> Mapping[str, Table | BondedTable]:
     """Return the tables of a model for one distribution, none if it is silent about it."""
     if isinstance(model, Molecular):
-        terms: dict[Kind, Mapping[str, BondedTable]]
-        terms = {"bond": model.bonds, "angle": model.angles, "dihedral": model.dihedrals}
+        terms: dict[str, Mapping[str, BondedTable]] = dict(model.terms.items())
         return model.pairs if name == "rdf" else terms[name]
     return (model or {}) if name == "rdf" else {}
 
@@ -90,11 +89,7 @@ def _on_bins(table: Table | BondedTable, x: Float) -> Float:
     """Return the energies of a table at the centres of bins; those of a bond go on linearly beyond its nodes."""
     if isinstance(table, Table):
         return interpolate(table, x)[0]
-    from scipy.interpolate import CubicHermiteSpline
-
-    inside = np.clip(x, table.x[0], table.x[-1])
-    ends = CubicHermiteSpline(table.x, table.energy, -table.force)
-    return np.asarray(ends(inside) + ends(inside, 1) * (x - inside), np.float64)
+    return interpolate_bonded(table, x)[0]
 
 
 def _rows(potential: xr.Dataset) -> list[tuple[str, Float]]:

@@ -192,8 +192,8 @@ def bonded_tables(tables: Mapping[Term, Mapping[str, BondedTable]], topology: To
 
 def _cubics(table: BondedTable) -> Float:
     """Return (interval, 4): the coefficients of the cubic with the energies and forces of the nodes."""
-    h = float(table.x[-1] - table.x[0]) / (len(table.x) - 1)
-    rise, left, right = np.diff(table.energy), -h * table.force[:-1], -h * table.force[1:]
+    rise = np.diff(table.energy)
+    left, right = -table.spacing * table.force[:-1], -table.spacing * table.force[1:]
     return np.stack([table.energy[:-1], left, 3.0 * rise - 2.0 * left - right, left + right - 2.0 * rise], axis=1)
 
 

@@ -18,7 +18,7 @@ from cgstore.learn.molecular import Molecular
 from cgstore.learn.molecular_frames import PairFrames, TermNodes, pair_frames, term_weights
 from cgstore.learn.potential import Begun, PairNetwork, pair_names
 from cgstore.schema import topology_of
-from cgstore.tables import BondedTable, Table, Term
+from cgstore.tables import BondedTable, Table, Term, interpolate_bonded
 from cgstore.topology import Topology
 
 __all__ = ["MolecularNetwork"]
@@ -163,14 +163,10 @@ class MolecularNetwork(torch.nn.Module):
 
 def _spline(term: Term, kind: str, table: BondedTable) -> _Spline:
     """Return the splines on what one table begins as; beyond its nodes that goes on as a line."""
-    from scipy.interpolate import CubicHermiteSpline
-
     low, high = (0.0, float(table.x[-1])) if term == "bond" else (float(table.x[0]), float(table.x[-1]))
     intervals = max(4, int(np.ceil((high - low) / _KNOTS[term] - 1e-9)))
     curve = Curve(term, kind, low, low + intervals * _KNOTS[term] if term == "bond" else high, intervals)
     x = curve.places(_FINER[term])
-    begun, inside = CubicHermiteSpline(table.x, table.energy, -table.force), np.clip(x, table.x[0], table.x[-1])
-    slope = np.asarray(begun(inside, 1), np.float64)
-    energy = np.asarray(begun(inside) + slope * (x - inside), np.float64)
+    energy, force = interpolate_bonded(table, x)
     values, slopes = (curve.values(x, derivative) @ curve.rules() for derivative in (False, True))
-    return _Spline(TermNodes(term, kind, curve.low, curve.high, len(x)), x, energy, slope, values, slopes)
+    return _Spline(TermNodes(term, kind, curve.low, curve.high, len(x)), x, energy, -force, values, slopes)

@@ -16,7 +16,7 @@ import xarray as xr
 from cgstore.errors import InputError, IntegrityError
 from cgstore.learn.folder import read_curves, read_lock, write_dataset
 from cgstore.learn.molecular import Exclusion, Molecular
-from cgstore.tables import BondedTable, Table, Term, interpolate
+from cgstore.tables import BondedTable, Table, Term, interpolate, interpolate_bonded
 
 __all__ = ["FILE", "Tables", "read_tables", "tables_in", "write_tables"]
 
@@ -62,16 +62,9 @@ def _terms_of(term: Term, models: list[Molecular]) -> xr.Dataset:
     first = models[0].terms[term]
     if not first:
         return xr.Dataset()
-    from scipy.interpolate import CubicHermiteSpline
-
     x = next(iter(first.values())).x
-    values = np.zeros((2, len(models), len(first), len(x)))
-    for n, model in enumerate(models):
-        for k, kind in enumerate(first):
-            table = model.terms[term][kind]
-            curve, inside = CubicHermiteSpline(table.x, table.energy, -table.force), np.clip(x, *table.x[[0, -1]])
-            slope = curve(inside, 1)
-            values[:, n, k] = curve(inside) + slope * (x - inside), -slope
+    each = [[interpolate_bonded(model.terms[term][kind], x) for kind in first] for model in models]
+    values = np.moveaxis(np.array(each), 2, 0)
     unit, name = _UNITS[term]
     dims, at = ("curve", f"{term}_kind", f"{term}_at"), {"units": unit, "long_name": name}
     variables = {

@@ -13,9 +13,8 @@ import pytest
 
 from cgstore.drafts.votca_tables import pair_table
 from cgstore.exchange import write_potential
-from cgstore.exchange.terms import values_of
 from cgstore.schema import topology_of
-from cgstore.tables import interpolate
+from cgstore.tables import interpolate, interpolate_bonded
 
 
 class Recorded:
@@ -63,7 +62,7 @@ def test_the_forces_of_hoomd_are_our_tables(liquid_chains, tmp_path) -> None:
             np.testing.assert_allclose(theirs, ours, atol=2e-3 * np.abs(ours).max())
     x = np.linspace(0.0, 1.2, 3001)
     for kind, told in bond.params.items():
-        ours = values_of(liquid_chains.model.bonds[kind], x)
+        ours = interpolate_bonded(liquid_chains.model.bonds[kind], x)
         assert len(told["U"]) == bond.given["width"]
         for name, values in zip("UF", ours, strict=True):
             theirs = linear(told[name], told["r_min"], told["r_max"], x, last=True)
@@ -71,7 +70,7 @@ def test_the_forces_of_hoomd_are_our_tables(liquid_chains, tmp_path) -> None:
     for force, tables, low in ((angle, "angles", 0.0), (dihedral, "dihedrals", -180.0)):
         x = np.linspace(low, 180.0, 2001)
         for kind, told in force.params.items():
-            energy, slope = values_of(getattr(liquid_chains.model, tables)[kind], x)
+            energy, slope = interpolate_bonded(getattr(liquid_chains.model, tables)[kind], x)
             scale = np.abs(slope).max() * 180.0 / np.pi
             np.testing.assert_allclose(linear(told["U"], low, 180.0, x, last=True), energy, atol=1e-4 * scale)
             theirs = linear(told["tau"], low, 180.0, x, last=True)
@@ -176,10 +175,14 @@ def test_the_file_of_magic_has_pairs_bonds_and_angles_in_its_units(liquid_chains
     np.testing.assert_allclose(rows[:, 1], energy, rtol=1e-6, atol=1e-6)
     head, rows = sections[10]
     assert (head["MolType"], head["BondNumber"], head["Pairs"]) == ("X", "1", "1-2, 3-4")
-    np.testing.assert_allclose(rows[:, 1], values_of(tables.bonds["A-B"], rows[:, 0] / 10.0)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        rows[:, 1], interpolate_bonded(tables.bonds["A-B"], rows[:, 0] / 10.0)[0], rtol=1e-5, atol=1e-6
+    )
     head, rows = sections[14]
     assert (head["BondNumber"], head["Triplets"]) == ("3", "1-2-3, 2-3-4")
-    np.testing.assert_allclose(rows[:, 1], values_of(tables.angles["A-B-B"], rows[:, 0])[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        rows[:, 1], interpolate_bonded(tables.angles["A-B-B"], rows[:, 0])[0], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_our_reader_of_votca_reads_our_tables(liquid_chains, tmp_path) -> None:
