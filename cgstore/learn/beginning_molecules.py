@@ -6,6 +6,7 @@ import xarray as xr
 
 from cgstore.errors import InputError
 from cgstore.learn.binned import first_model
+from cgstore.learn.drawing import StatePoint
 from cgstore.learn.goal import goal_of
 from cgstore.learn.inversion import invert
 from cgstore.learn.molecular import Molecular
@@ -15,7 +16,7 @@ __all__ = ["begin_molecules"]
 
 
 def begin_molecules(
-    file: FitFile, reference: xr.DataTree, start: xr.Dataset, *, temperature: float, tell: Callable[[int, int], None]
+    file: FitFile, reference: xr.DataTree, point: StatePoint, tell: Callable[[int, int], None]
 ) -> Molecular:
     """Return the tables of pairs, bonds, angles and dihedrals that the training of a fit begins with.
 
@@ -23,8 +24,7 @@ def begin_molecules(
     ----------
     file : of the fit; `start` of its potential says how they are found
     reference : the tree of `cgstore.distributions` of a dataset with all kinds of pairs and terms
-    start : frames of it to start replicas from
-    temperature : K
+    point : its state point, with the pressure that the model should have, if one is asked for
     tell : is told how many corrections are done, and how many there are
 
     Raises
@@ -32,26 +32,26 @@ def begin_molecules(
     InputError : the reference has no terms at all
     PhysicsError : a distribution is empty, or does not reach the cutoff; the motion explodes
     """
-    asked, pressure = file.potential, file.training.pressure
+    asked, pressure = file.potential, point.pressure
     reference = _sampled(reference)
     goal = goal_of(reference, asked.cutoff)
     if not goal.molecular:
         raise InputError(f'{file.name}: found no bonds in the data; kind = "molecular" is for molecules')
     if asked.start == "pmf":
-        model = first_model(goal, None, temperature=temperature, spacing=asked.spacing)
+        model = first_model(goal, None, temperature=point.temperature, spacing=asked.spacing)
         assert isinstance(model, Molecular)
         return model
     model, _ = invert(
         reference,
-        start,
-        temperature=temperature,
+        point.start,
+        temperature=point.temperature,
         method="imc" if asked.start == "imc" else "ibi",
         iterations=asked.start_iterations,
         step=asked.start_step,
         cutoff=asked.cutoff,
         spacing=asked.spacing,
-        pressure=pressure if isinstance(pressure, float) else None,
-        membrane=file.training.plane,
+        pressure=None if pressure is None else pressure.value,
+        membrane=pressure is not None and pressure.plane,
         sampling=file.sampling.sampling(),
         seed=file.seed,
         progress=lambda iteration, deviation, chi2: tell(iteration, asked.start_iterations),

@@ -237,9 +237,8 @@ def _molecules(
         tables = begin_molecules(
             parts.file,
             reference_of(parts.catalog, loader.members[number], parts.spec),
-            points[number].start,
-            temperature=points[number].temperature,
-            tell=lambda done, total: tell(f"start, {asked.start}", done, total),
+            points[number],
+            lambda done, total: tell(f"start, {asked.start}", done, total),
         )
         write_tables(kept, {asked.start: tables}, {})
     start = tables_in(kept, asked.start)
