@@ -260,9 +260,8 @@ def _numbers(
         value = _statistics(reference[0][0] / reference[1][0], replicas.mean(axis=0), x, weight)
         error = np.full_like(value, np.nan)
     g, expected = mine[kind].values, known[kind].values
-    squares = np.nan_to_num(known[f"{kind}_error"].values) ** 2, mine[f"{kind}_error"].values ** 2
-    if not known_error:
-        squares = np.full_like(squares[0], np.nan), squares[1]
+    wrong = known[f"{kind}_error"].values
+    squares = (np.nan_to_num(wrong) if known_error else wrong * np.nan) ** 2, mine[f"{kind}_error"].values ** 2
     variance = squares[0] + squares[1]
     seen = (expected > _FLOOR * (1.0 if kind == "rdf" else expected.max())) & (variance > 0)
     part = weight / (weight * expected).sum()  # what makes probabilities of values

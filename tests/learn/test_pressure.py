@@ -307,12 +307,11 @@ def point():
 
 
 def fluid():
-    prior = Prior(core=0.31, strength=4.0, exponent=14.0)
-    return PairNetwork(["A"], cutoff=CUTOFF, priors={"A-A": prior}, features=12, hidden=(12,), seed=1)
+    priors = {"A-A": Prior(core=0.31, strength=4.0, exponent=14.0)}
+    return PairNetwork(["A"], cutoff=CUTOFF, priors=priors, features=12, hidden=(12,), seed=1)
 
 
-def sampled_pressure(model, point):
-    """The pressure that the sampler finds, with the scatter of its replicas."""
+def sampled_pressure(model, point):  # of the sampler, with the scatter of its replicas
     run = sample(model.tables(), point.start, temperature=150.0, equilibrate=2.0, duration=12.0, every=0.25, seed=9)
     each = run["pressure"].values.reshape(6, -1).mean(1)
     return each.mean(), each.std(ddof=1) / 6**0.5
