@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from cgstore.errors import InputError
 from cgstore.learn.binned import first_model
 from cgstore.learn.drawing import StatePoint
 from cgstore.learn.goal import goal_of
@@ -29,16 +28,14 @@ def begin_molecules(
 
     Raises
     ------
-    InputError : the reference has no terms at all
     PhysicsError : a distribution is empty, or does not reach the cutoff; the motion explodes
     """
     asked, pressure = file.potential, point.pressure
     reference = _sampled(reference)
-    goal = goal_of(reference, asked.cutoff)
-    if not goal.molecular:
-        raise InputError(f'{file.name}: found no bonds in the data; kind = "molecular" is for molecules')
     if asked.start == "pmf":
-        model = first_model(goal, None, temperature=point.temperature, spacing=asked.spacing)
+        model = first_model(
+            goal_of(reference, asked.cutoff), None, temperature=point.temperature, spacing=asked.spacing
+        )
         assert isinstance(model, Molecular)
         return model
     model, _ = invert(

@@ -113,7 +113,9 @@ def train(fit_file: str | Path, *, store: str | Path, out: str | Path, progress:
     points = {part: state_points(parts.file, parts.spec, parts.catalog, loader) for part, loader in loaders.items()}
     _check_baseline(parts.file, loaders["train"])
     free = None
-    if parts.file.potential.kind != "molecular":
+    if parts.file.potential.kind == "molecular":
+        _check_molecules(parts.file, loaders["train"])
+    else:
         free = model_of(parts.file, points["train"], loaders["train"].types)
     _begin(folder, parts, loaders["train"])
     with _one_thread():
@@ -210,6 +212,17 @@ def _check_baseline(file: FitFile, loader: Loader) -> None:
         raise InputError(f"baseline.dataset   {name!r} lacks some of the types {', '.join(sorted(types))}")
 
 
+def _check_molecules(file: FitFile, loader: Loader) -> None:
+    """Refuse data without molecules, and data of which no dataset shows every type."""
+    if not any(len(source.topology.bond) for source in loader.sources):
+        raise InputError(f'{file.name}: found no bonds in the data; kind = "molecular" is for molecules')
+    if not any(set(source.type) == set(loader.types) for source in loader.sources):
+        raise InputError(
+            f"{file.name}: no training dataset has all of the types {', '.join(loader.types)}; "
+            'kind = "molecular" begins as the tables of one that has'
+        )
+
+
 def _begin_as_pairs(
     folder: Path, parts: Ingredients, model: Potential, loader: Loader, points: Sequence[StatePoint], tell: Progress
 ) -> None:
@@ -227,13 +240,7 @@ def _molecules(
     """Return the potential of molecules as it begins; the tables that it begins as are kept while it trains."""
     asked, kept = parts.file.potential, folder / START
     if not kept.is_file():
-        complete = [source.name for source in loader.sources if set(source.type) == set(loader.types)]
-        if not complete:
-            raise InputError(
-                f"{parts.file.name}: no training dataset has all of the types {', '.join(loader.types)}; "
-                'kind = "molecular" begins as the tables of one that has'
-            )
-        number = loader.names.index(complete[0])
+        number = next(n for n, source in enumerate(loader.sources) if set(source.type) == set(loader.types))
         tables = begin_molecules(
             parts.file,
             reference_of(parts.catalog, loader.members[number], parts.spec),

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -290,3 +291,13 @@ def test_a_type_without_tables_is_refused() -> None:
     ds = made.chains(["EE"], np.eye(3) * 3.0, seed=1)
     with pytest.raises(InputError, match="knows the types A, B, C, D, not E"):
         network().energy_of(ds)
+
+
+def test_data_without_molecules_are_refused_before_anything_is_written(chains: Path, liquid: SimpleNamespace) -> None:
+    (chains / "free").mkdir()
+    for name in ("spec.toml", "fit.toml"):
+        (chains / "free" / name).write_text((chains / name).read_text())
+    (chains / "free" / "split.toml").write_text('[[train]]\ndataset = "l130/r1/cg"\n')
+    with pytest.raises(InputError, match=r'found no bonds in the data; kind = "molecular" is for molecules'):
+        train(chains / "free" / "fit.toml", store=liquid.store, out=chains / "free" / "fit")
+    assert not (chains / "free" / "fit").exists()
